@@ -1,0 +1,88 @@
+//! HTTP in, one call of a rule, HTTP out. The only place that knows status codes and the specification's error codes.
+
+mod blobs;
+mod body;
+mod error;
+mod manifests;
+mod response;
+mod route;
+mod tags;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::registry::{Access, Registry};
+use body::RequestBody;
+use error::ApiError;
+use route::Target;
+
+/// What a request is answered with.
+type Result<T = Response> = std::result::Result<T, ApiError>;
+
+/// The routes of a registry.
+pub fn router(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/", get(StatusCode::OK))
+        .route("/healthz", get(health))
+        .fallback(distribution)
+        .with_state(registry)
+}
+
+/// Says that the server is alive, and which registry it is.
+async fn health(State(registry): State<Arc<Registry>>) -> Response {
+    let status = serde_json::json!({"status": "ok", "instance": registry.instance(), "version": env!("CARGO_PKG_VERSION")});
+    ([(header::CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
+}
+
+/// Answers the requests of the distribution specification.
+async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+    // To the end, even when the client goes away: what has arrived of an upload is then stored, and no half-done work is dropped in
+    // the middle. A panic fails this request alone.
+    tokio::spawn(answer(registry, request)).await.unwrap_or_else(|panic| {
+        tracing::error!(error = &panic as &dyn std::error::Error, "a request failed in an unforeseen way");
+        ApiError::internal().into_response()
+    })
+}
+
+async fn answer(registry: Arc<Registry>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut body = RequestBody::new(&parts, body);
+    let mut response = match dispatch(&registry, &parts, &mut body).await {
+        Ok(response) => response,
+        Err(error) => {
+            if error.is_ours() {
+                tracing::error!(method = %parts.method, path = parts.uri.path(), error = %error.chain(), "a request failed");
+            }
+            // Dumb proxies in between give up on both directions when one is reset.
+            body.drain().await;
+            error.into_response()
+        }
+    };
+    response.headers_mut().insert("Docker-Distribution-Api-Version", HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) -> Result {
+    let access = &Access::anonymous();
+    let target = route::parse(parts.uri.path())?;
+    match (&parts.method, &target) {
+        (&Method::GET | &Method::HEAD, Target::Version) => Ok(axum::Json(serde_json::json!({})).into_response()),
+        (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => blobs::get(registry, access, parts, name, digest).await,
+        (&Method::POST, Target::Uploads { name }) => uploads::start(registry, access, parts, name, body).await,
+        (&Method::GET | &Method::HEAD, Target::Upload { name, upload }) => uploads::status(registry, access, name, upload),
+        (&Method::PATCH, Target::Upload { name, upload }) => uploads::append(registry, access, parts, name, upload, body).await,
+        (&Method::PUT, Target::Upload { name, upload }) => uploads::finish(registry, access, parts, name, upload, body).await,
+        (&Method::DELETE, Target::Upload { name, upload }) => uploads::cancel(registry, access, name, upload).await,
+        (&Method::GET | &Method::HEAD, Target::Manifest { name, reference }) => manifests::get(registry, access, parts, name, reference).await,
+        (&Method::PUT, Target::Manifest { name, reference }) => manifests::put(registry, access, parts, name, reference, body).await,
+        (&Method::GET, Target::Tags { name }) => tags::list(registry, access, parts, name).await,
+        (_, target) => Err(ApiError::method_not_allowed(target)),
+    }
+}

@@ -1,0 +1,113 @@
+//! Which file is where.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Location, Result, UploadId, remove_file};
+use crate::blobs::Error;
+use crate::oci::Algorithm;
+
+/// The paths of a store. Only parsed digests and upload ids can become one.
+pub(super) struct Layout {
+    blobs: PathBuf,
+    uploads: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { blobs: root.join("blobs"), uploads: root.join("uploads") }
+    }
+
+    /// Makes the folders that are missing. The fan-out folders are made once and for all, so that a commit has to sync one
+    /// folder only; they are synced before the first blob goes into one.
+    pub(super) fn create(&self) -> Result<()> {
+        create_dir(&self.uploads)?;
+        let complete = self.blobs.join("fan-out");
+        if complete.exists() {
+            return Ok(());
+        }
+        for algorithm in Algorithm::ALL {
+            let folder = self.blobs.join(algorithm.as_str());
+            for byte in 0..=u8::MAX {
+                create_dir(&folder.join(format!("{byte:02x}")))?;
+            }
+            sync(&folder)?;
+        }
+        sync(&self.blobs)?;
+        if let Some(root) = self.blobs.parent() {
+            sync(root)?;
+        }
+        File::create(&complete).map_err(Error::io("create", &complete))?;
+        Ok(())
+    }
+
+    pub(super) fn store_id(&self) -> PathBuf {
+        self.blobs.join("store-id")
+    }
+
+    pub(super) fn sync_blobs(&self) -> Result<()> {
+        sync(&self.blobs)
+    }
+
+    pub(super) fn blob_folder(&self, location: &Location) -> PathBuf {
+        let digest = &location.digest;
+        // A digest's hexadecimal part has 64 digits at least.
+        self.blobs.join(digest.algorithm().as_str()).join(&digest.hex()[..2])
+    }
+
+    pub(super) fn blob(&self, location: &Location) -> PathBuf {
+        self.blob_folder(location).join(format!("{}.{}", location.digest.hex(), location.upload))
+    }
+
+    pub(super) fn upload(&self, upload: &UploadId) -> PathBuf {
+        self.uploads.join(upload.as_str())
+    }
+
+    pub(super) fn upload_data(&self, upload: &UploadId) -> PathBuf {
+        self.upload(upload).join("data")
+    }
+
+    pub(super) fn upload_session(&self, upload: &UploadId) -> PathBuf {
+        self.upload(upload).join("session")
+    }
+
+    /// The uploads on disk with their notes; empty notes where a crash came before they were written.
+    pub(super) fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>> {
+        let mut uploads = Vec::new();
+        for entry in fs::read_dir(&self.uploads).map_err(Error::io("list", &self.uploads))? {
+            let entry = entry.map_err(Error::io("list", &self.uploads))?;
+            let Some(upload) = entry.file_name().to_str().and_then(|name| name.parse::<UploadId>().ok()) else {
+                continue;
+            };
+            let path = self.upload_session(&upload);
+            let session = match fs::read(&path) {
+                Ok(session) => session,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(Error::io("read", &path)(error)),
+            };
+            uploads.push((upload, session));
+        }
+        Ok(uploads)
+    }
+
+    pub(super) fn remove_upload(&self, upload: &UploadId) -> Result<()> {
+        remove_file(&self.upload_data(upload))?;
+        // The notes go last: without them the data could not be told from another's.
+        remove_file(&self.upload_session(upload))?;
+        let folder = self.upload(upload);
+        match fs::remove_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &folder)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes a folder's entries survive power loss.
+pub(super) fn sync(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
+}
+
+fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io("create", path))
+}

@@ -1,0 +1,156 @@
+//! From an upload's first byte to a blob on disk.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::layout::{self, Layout};
+use super::{no_follow, spawn_blocking};
+use crate::blobs::{Error, Location, Result, UploadId, UploadWriter};
+use crate::limits;
+use crate::oci::{Algorithm, Digest, Hasher};
+
+/// The growing file of one upload, with the hash of all that it holds.
+pub(super) struct Writer {
+    layout: Arc<Layout>,
+    upload: UploadId,
+    size: u64,
+    /// Nothing while a blocking call has it, and for ever if that call failed or nobody waited for it.
+    end: Option<End>,
+}
+
+/// What a blocking call takes with it.
+struct End {
+    file: File,
+    hasher: Hasher,
+}
+
+impl Writer {
+    /// Begins an upload. Nothing is synced: until the blob is committed, the client has no promise that power loss could break.
+    pub(super) fn create(layout: Arc<Layout>, upload: UploadId, session: &[u8], algorithm: Algorithm) -> Result<Self> {
+        let folder = layout.upload(&upload);
+        fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+        // The notes come first: data without an owner would have to be thrown away.
+        let notes = layout.upload_session(&upload);
+        fs::write(&notes, session).map_err(Error::io("write", &notes))?;
+        let path = layout.upload_data(&upload);
+        let file = no_follow().read(true).write(true).create_new(true).open(&path).map_err(Error::io("create", &path))?;
+        Ok(Self { layout, upload, size: 0, end: Some(End { file, hasher: algorithm.hasher() }) })
+    }
+
+    /// Goes on at the end of what is stored. The hash is always taken anew from the bytes that are there: a saved hash state could
+    /// outlive its bytes in a power cut, and a hole full of zeros would then get a matching digest.
+    pub(super) fn resume(layout: Arc<Layout>, upload: UploadId, algorithm: Algorithm) -> Result<Self> {
+        let path = layout.upload_data(&upload);
+        // A crash may have come between the notes and the data.
+        let mut file = no_follow().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io("open", &path))?;
+        let (hasher, size) = hash(&mut file, algorithm).map_err(Error::io("read", &path))?;
+        Ok(Self { layout, upload, size, end: Some(End { file, hasher }) })
+    }
+
+    async fn with_end<T: Send + 'static>(&mut self, work: impl FnOnce(&mut End) -> Result<T> + Send + 'static) -> Result<T> {
+        let mut end = self.end.take().ok_or(Error::Interrupted)?;
+        let (end, value) = spawn_blocking(move || work(&mut end).map(|value| (end, value))).await?;
+        self.end = Some(end);
+        Ok(value)
+    }
+}
+
+#[async_trait::async_trait]
+impl UploadWriter for Writer {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn append(&mut self, frames: Vec<Bytes>) -> Result<()> {
+        let path = self.layout.upload_data(&self.upload);
+        let added = self
+            .with_end(move |end| {
+                write_all(&mut end.file, &frames).map_err(Error::io("write", &path))?;
+                // Only after the write, so that the hash never covers bytes that are not there.
+                for frame in &frames {
+                    end.hasher.update(frame);
+                }
+                Ok(frames.iter().map(|frame| frame.len() as u64).sum::<u64>())
+            })
+            .await?;
+        self.size += added;
+        Ok(())
+    }
+
+    async fn verify(&mut self, digest: &Digest) -> Result<()> {
+        let path = self.layout.upload_data(&self.upload);
+        let expected = digest.clone();
+        self.with_end(move |end| {
+            if end.hasher.algorithm() != expected.algorithm() {
+                (end.hasher, _) = hash(&mut end.file, expected.algorithm()).map_err(Error::io("read", &path))?;
+            }
+            let actual = end.hasher.clone().finish();
+            if actual == expected { Ok(()) } else { Err(Error::DigestMismatch { actual }) }
+        })
+        .await
+    }
+
+    /// What a crash leaves after each step:
+    ///
+    /// 1. sync the data: an open upload, whose bytes are all there;
+    /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a part of it;
+    /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not served, and a sweep of
+    ///    orphans takes it. The caller's transaction makes it a blob;
+    /// 4. remove what is left of the upload: notes without data, which the next start takes for an empty upload, and its
+    ///    expiry removes.
+    ///
+    /// A failed sync is never tried again on the same file: the kernel may have dropped the pages and call the second one a success.
+    async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Location> {
+        let End { file, hasher } = self.end.take().ok_or(Error::Interrupted)?;
+        debug_assert_eq!(hasher.algorithm(), digest.algorithm(), "commit comes after verify");
+        let location = Location { digest: digest.clone(), upload: self.upload.clone() };
+        let layout = self.layout.clone();
+        spawn_blocking(move || {
+            let data = layout.upload_data(&location.upload);
+            file.sync_data().map_err(Error::io("sync", &data))?;
+            fs::rename(&data, layout.blob(&location)).map_err(Error::io("rename", &data))?;
+            layout::sync(&layout.blob_folder(&location))?;
+            if let Err(error) = layout.remove_upload(&location.upload) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not remove a finished upload");
+            }
+            Ok(location)
+        })
+        .await
+    }
+}
+
+/// Writes all frames with as few system calls as the kernel lets us, without copying them together first.
+fn write_all(file: &mut File, frames: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = frames.iter().filter(|frame| !frame.is_empty()).map(|frame| IoSlice::new(frame)).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Hashes the whole file and leaves its position at the end.
+fn hash(file: &mut File, algorithm: Algorithm) -> io::Result<(Hasher, u64)> {
+    file.seek(SeekFrom::Start(0))?;
+    let (mut hasher, mut size) = (algorithm.hasher(), 0);
+    let mut buffer = vec![0; limits::WRITE_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((hasher, size)),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What belongs to what: which repository has which blobs, manifests and tags.
+//!
+//! A catalog's methods are whole transactions in the registry's words. A method that changes something returns after the change
+//! is on disk. References are rows, written in the same transaction as what they belong to, so they are exact: what is garbage
+//! is a query.
+
+mod sqlite;
+
+use crate::blobs::{Location, UploadId};
+use crate::oci::{Digest, Manifest, MediaType, Name, Reference, Tag};
+
+pub use sqlite::SqliteCatalog;
+
+/// A blob, as seen from a repository that has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobRecord {
+    /// Bytes.
+    pub size: u64,
+    /// Where they are.
+    pub location: Location,
+}
+
+/// A manifest, as it was pushed.
+#[derive(Debug, Clone)]
+pub struct StoredManifest {
+    /// The digest of `payload`.
+    pub digest: Digest,
+    /// What it was pushed as.
+    pub media_type: MediaType,
+    /// The very bytes that were pushed.
+    pub payload: bytes::Bytes,
+}
+
+/// A manifest to push.
+#[derive(Debug, Clone)]
+pub struct NewManifest {
+    /// The digest of `payload`.
+    pub digest: Digest,
+    /// What `payload` says.
+    pub manifest: Manifest,
+    /// The bytes as they were received.
+    pub payload: bytes::Bytes,
+    /// The tags that shall point to it.
+    pub tags: Vec<Tag>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The page's items, in order.
+    pub items: Vec<T>,
+    /// Whether there are items after them.
+    pub more: bool,
+}
+
+/// What may go wrong with a catalog.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A manifest cannot be pushed, because its repository has not all of its blobs.
+    #[error("the repository does not have {}", list(.0))]
+    MissingBlobs(Vec<Digest>),
+    /// The database failed.
+    #[error("the catalog failed")]
+    Database(#[from] rusqlite::Error),
+    /// An earlier write failed in a way that leaves open what is on disk.
+    #[error("the catalog is read-only since a write to it failed; restart the server once its disk is well")]
+    ReadOnly,
+    /// The database is of a newer wharf.
+    #[error("the catalog has format {found}, and this wharf knows formats up to {known}; use a newer wharf")]
+    Format {
+        /// The version that the file says.
+        found: i64,
+        /// The newest that we know.
+        known: i64,
+    },
+    /// What stands in the database cannot have come from us.
+    #[error("the catalog holds {0:?}, which this program never writes there")]
+    Corrupt(String),
+    /// The server is stopping.
+    #[error("the catalog is closed")]
+    Closed,
+}
+
+/// The result of a catalog operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The transactions that the registry is made of.
+#[async_trait::async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// The id that the catalog was made with; its blob store carries the same.
+    fn store_id(&self) -> &str;
+
+    /// Whether no blob is known at all.
+    async fn is_empty(&self) -> Result<bool>;
+
+    /// A good blob that `repository` has.
+    async fn blob(&self, repository: &Name, digest: &Digest) -> Result<Option<BlobRecord>>;
+
+    /// Whether the store has a good copy of a blob, whatever repository has it.
+    async fn has_blob(&self, digest: &Digest) -> Result<bool>;
+
+    /// Gives `repository` a blob that is on disk. Where the store had a good copy already, that one stays in force; a bad one is
+    /// replaced. Returns the copies that nothing names any more and that are to be deleted.
+    async fn add_blob(&self, repository: &Name, digest: &Digest, size: u64, upload: &UploadId) -> Result<Vec<Location>>;
+
+    /// Gives `repository` a blob that the store has a good copy of: one that `from` has, or any without `from`. Says whether
+    /// there is one.
+    async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool>;
+
+    /// Stores a manifest with its references and lets its tags point to it, all or nothing.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlobs`]
+    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<()>;
+
+    /// The manifest that a reference names.
+    async fn manifest(&self, repository: &Name, reference: &Reference) -> Result<Option<StoredManifest>>;
+
+    /// Tags in ASCII order, `limit` at most, starting behind `last`; nothing where there is no such repository.
+    async fn tags(&self, repository: &Name, last: Option<&str>, limit: usize) -> Result<Option<Page<Tag>>>;
+}
+
+fn list(digests: &[Digest]) -> String {
+    digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+}

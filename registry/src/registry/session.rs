@@ -1,0 +1,98 @@
+//! One upload session.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, watch};
+
+use super::{Error, Result};
+use crate::blobs::UploadWriter;
+use crate::oci::{Algorithm, Name};
+
+/// What the blob store keeps with an upload, so that it survives a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Notes {
+    pub(super) repository: String,
+    pub(super) algorithm: String,
+}
+
+/// An open upload. At most one request writes to it at a time, the newest: a client that comes back after its connection broke must not
+/// wait for the old request to find that out.
+pub(super) struct Session {
+    pub(super) repository: Name,
+    pub(super) algorithm: Algorithm,
+    /// Counts the requests that wrote or want to write. Whoever finds that it has moved on gives way.
+    epoch: watch::Sender<u64>,
+    writer: Mutex<Tail>,
+    /// Bytes stored, for those who only ask.
+    size: AtomicU64,
+    /// One of the places that open uploads have.
+    _place: OwnedSemaphorePermit,
+}
+
+/// The session's writable end.
+pub(super) enum Tail {
+    /// Open, with a writer.
+    Open(Box<dyn UploadWriter>),
+    /// Open, but the writer was lost: to a restart, an error, or a request that was cut off.
+    Dormant,
+    /// Committed or cancelled.
+    Closed,
+}
+
+/// The right to write to a session, until a newer request claims it.
+pub(super) struct Claim<'a> {
+    pub(super) tail: MutexGuard<'a, Tail>,
+    session: &'a Session,
+    epoch: u64,
+    changes: watch::Receiver<u64>,
+}
+
+impl Session {
+    pub(super) fn new(repository: Name, algorithm: Algorithm, tail: Tail, size: u64, place: OwnedSemaphorePermit) -> Self {
+        Self { repository, algorithm, epoch: watch::Sender::new(0), writer: Mutex::new(tail), size: AtomicU64::new(size), _place: place }
+    }
+
+    /// Bytes stored so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Fences off the request that writes now, and waits until it has let go.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] where a still newer request came meanwhile.
+    pub(super) async fn claim(&self) -> Result<Claim<'_>> {
+        let mut epoch = 0;
+        self.epoch.send_modify(|newest| {
+            *newest += 1;
+            epoch = *newest;
+        });
+        let changes = self.epoch.subscribe();
+        let tail = self.writer.lock().await;
+        let claim = Claim { tail, session: self, epoch, changes };
+        claim.check()?;
+        Ok(claim)
+    }
+}
+
+impl Claim<'_> {
+    fn check(&self) -> Result<()> {
+        if *self.changes.borrow() == self.epoch { Ok(()) } else { Err(Error::Superseded) }
+    }
+
+    /// Waits for `future` unless a newer request claims the session.
+    pub(super) async fn unless_superseded<T>(&mut self, future: impl Future<Output = T>) -> Result<T> {
+        let epoch = self.epoch;
+        tokio::select! {
+            biased;
+            _ = self.changes.wait_for(|newest| *newest != epoch) => Err(Error::Superseded),
+            value = future => Ok(value),
+        }
+    }
+
+    /// Lets others see how much is stored.
+    pub(super) fn publish_size(&self, size: u64) {
+        self.session.size.store(size, Ordering::Release);
+    }
+}

@@ -1,0 +1,324 @@
+//! Uploads: from a first request to a blob in a repository.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::session::{Claim, Notes, Session, Tail};
+use super::{Access, Action, Error, Registry, Result};
+use crate::blobs::{self, BlobStore, UploadId, UploadWriter};
+use crate::limits;
+use crate::oci::{Algorithm, ContentRange, Digest, Name};
+
+/// A request's body as it arrives.
+pub type Content<'a> = Pin<&'a mut (dyn Stream<Item = std::result::Result<Bytes, ContentError>> + Send)>;
+
+/// Why a request's body did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// The connection broke, or the body broke HTTP's rules.
+    #[error("the body ended early")]
+    CutOff(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing came for too long.
+    #[error("no byte of the body came for {} seconds", limits::BODY_IDLE.as_secs())]
+    Idle,
+}
+
+/// The open uploads, and the last finished ones.
+pub(super) struct Uploads {
+    sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
+    finished: Mutex<Finished>,
+    places: Arc<Semaphore>,
+}
+
+/// Uploads that became blobs, the oldest forgotten first.
+#[derive(Default)]
+struct Finished {
+    blobs: HashMap<UploadId, (Name, Digest)>,
+    order: VecDeque<UploadId>,
+}
+
+impl Uploads {
+    /// Takes over what an earlier process left. Uploads without readable notes are of no use to anyone and go.
+    pub(super) async fn load(store: &dyn BlobStore) -> blobs::Result<Self> {
+        let places = Arc::new(Semaphore::new(limits::OPEN_UPLOADS));
+        let mut sessions = HashMap::new();
+        for (upload, notes) in store.uploads().await? {
+            let place = places.clone().try_acquire_owned();
+            let size = store.upload_size(&upload).await.unwrap_or(0);
+            match (serde_json::from_slice::<Notes>(&notes).ok().and_then(|notes| notes.parse()), place) {
+                (Some((repository, algorithm)), Ok(place)) => {
+                    sessions.insert(upload, Arc::new(Session::new(repository, algorithm, Tail::Dormant, size, place)));
+                }
+                _ => store.discard_upload(&upload).await?,
+            }
+        }
+        Ok(Self { sessions: Mutex::new(sessions), finished: Mutex::default(), places })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A repository's open upload. Another repository's is as unknown as one that never was.
+    fn session(&self, name: &Name, upload: &UploadId) -> Result<Arc<Session>> {
+        let session = self.sessions().get(upload).cloned();
+        session.filter(|session| session.repository == *name).ok_or_else(|| Error::UploadUnknown(upload.clone()))
+    }
+
+    fn finish(&self, name: &Name, upload: &UploadId, digest: &Digest) {
+        let mut finished = self.finished();
+        if finished.order.len() >= limits::REMEMBERED_UPLOADS
+            && let Some(oldest) = finished.order.pop_front()
+        {
+            finished.blobs.remove(&oldest);
+        }
+        finished.order.push_back(upload.clone());
+        finished.blobs.insert(upload.clone(), (name.clone(), digest.clone()));
+        drop(finished);
+        self.sessions().remove(upload);
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        match tokio::time::timeout(limits::OPEN_UPLOAD_WAIT, self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Error::TooManyUploads),
+        }
+    }
+}
+
+impl Registry {
+    /// Opens an upload whose content will be hashed with `algorithm`.
+    ///
+    /// # Errors
+    /// [`Error::TooManyUploads`]
+    pub async fn start_upload(&self, access: &Access, name: &Name, algorithm: Algorithm) -> Result<UploadId> {
+        access.check(Action::Push, name)?;
+        let place = self.uploads.place().await?;
+        let upload = UploadId::random()?;
+        let notes = Notes { repository: name.to_string(), algorithm: algorithm.to_string() };
+        let notes = serde_json::to_vec(&notes).unwrap_or_default();
+        let writer = self.blobs.create_upload(&upload, &notes, algorithm).await?;
+        let session = Session::new(name.clone(), algorithm, Tail::Open(writer), 0, place);
+        self.uploads.sessions().insert(upload.clone(), Arc::new(session));
+        Ok(upload)
+    }
+
+    /// How many bytes of an open upload are stored.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`]
+    pub fn upload_size(&self, access: &Access, name: &Name, upload: &UploadId) -> Result<u64> {
+        access.check(Action::Push, name)?;
+        Ok(self.uploads.session(name, upload)?.size())
+    }
+
+    /// Adds a body to an open upload, as it arrives, and returns the upload's size. With a `range` the chunk has to begin where the upload
+    /// ends. What arrives before an error stays, and the upload goes on behind it.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`], [`Error::ChunkOutOfOrder`], [`Error::ChunkSize`], [`Error::Superseded`], [`Error::Content`].
+    pub async fn append(&self, access: &Access, name: &Name, upload: &UploadId, range: Option<ContentRange>, body: Content<'_>) -> Result<u64> {
+        access.check(Action::Push, name)?;
+        let session = self.uploads.session(name, upload)?;
+        let mut claim = session.claim().await?;
+        self.append_to(&session, &mut claim, upload, range, body).await
+    }
+
+    /// Adds the last body to an open upload, compares the whole with `digest` and makes it a blob of the repository. When this returns,
+    /// the blob survives anything. Asked again for an upload that it finished, it says so again.
+    ///
+    /// # Errors
+    /// As [`Registry::append`]. [`Error::DigestMismatch`] and failures to store ends the upload: nothing that could be added would make it
+    /// right.
+    pub async fn finish_upload(
+        &self,
+        access: &Access,
+        name: &Name,
+        upload: &UploadId,
+        range: Option<ContentRange>,
+        digest: &Digest,
+        body: Content<'_>,
+    ) -> Result<()> {
+        access.check(Action::Push, name)?;
+        let session = match self.uploads.session(name, upload) {
+            Ok(session) => session,
+            Err(unknown) => return if self.has_finished(name, upload, digest).await? { Ok(()) } else { Err(unknown) },
+        };
+        let mut claim = session.claim().await?;
+        if matches!(*claim.tail, Tail::Closed) && self.has_finished(name, upload, digest).await? {
+            return Ok(());
+        }
+        self.append_to(&session, &mut claim, upload, range, body).await?;
+        // The upload is whole. Whatever happens now, it is over.
+        let Tail::Open(writer) = std::mem::replace(&mut *claim.tail, Tail::Dormant) else {
+            return Err(Error::UploadUnknown(upload.clone()));
+        };
+        let committed = self.commit(name, upload, digest, writer).await;
+        *claim.tail = Tail::Closed;
+        match &committed {
+            Ok(()) => self.uploads.finish(name, upload, digest),
+            // Also after a failed sync: the kernel may have dropped what it could not write and call a second sync a success.
+            Err(_) => self.discard(upload).await?,
+        }
+        committed
+    }
+
+    /// Ends an upload and drops its bytes.
+    ///
+    /// # Errors
+    /// [`Error::UploadUnknown`]
+    pub async fn cancel_upload(&self, access: &Access, name: &Name, upload: &UploadId) -> Result<()> {
+        access.check(Action::Push, name)?;
+        let session = self.uploads.session(name, upload)?;
+        let mut claim = session.claim().await?;
+        if matches!(std::mem::replace(&mut *claim.tail, Tail::Closed), Tail::Closed) {
+            return Err(Error::UploadUnknown(upload.clone()));
+        }
+        self.discard(upload).await
+    }
+
+    /// Gives the repository a blob that is in the store already: one that `from` has, or any that the caller may read without `from`. Says
+    /// whether there is one; where there is none, the client uploads it.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for the target; a source that may not be read is one that has no such blob.
+    pub async fn mount(&self, access: &Access, name: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool> {
+        access.check(Action::Push, name)?;
+        if from.is_some_and(|from| !access.may(Action::Pull, from)) {
+            return Ok(false);
+        }
+        Ok(self.catalog.mount(name, digest, from).await?)
+    }
+
+    async fn append_to(
+        &self,
+        session: &Session,
+        claim: &mut Claim<'_>,
+        upload: &UploadId,
+        range: Option<ContentRange>,
+        body: Content<'_>,
+    ) -> Result<u64> {
+        let mut writer = match std::mem::replace(&mut *claim.tail, Tail::Dormant) {
+            Tail::Open(writer) => writer,
+            Tail::Dormant => self.blobs.resume_upload(upload, session.algorithm).await?,
+            Tail::Closed => {
+                *claim.tail = Tail::Closed;
+                return Err(Error::UploadUnknown(upload.clone()));
+            }
+        };
+        let offset = writer.size();
+        claim.publish_size(offset);
+        let result = match range {
+            Some(range) if range.first != offset => {
+                Err(Error::ChunkOutOfOrder { first: range.first, offset, upload: upload.clone() })
+            }
+            _ => copy(claim, writer.as_mut(), body, range.map(|range| range.last - range.first + 1)).await,
+        };
+        let size = writer.size();
+        claim.publish_size(size);
+        // After a failed write the file has to be looked at anew.
+        if !matches!(result, Err(Error::Blobs(_))) {
+            *claim.tail = Tail::Open(writer);
+        }
+        result.map(|()| size)
+    }
+
+    /// Makes an upload's content a blob of the repository: checked, then on disk, then in the catalog.
+    async fn commit(&self, name: &Name, upload: &UploadId, digest: &Digest, mut writer: Box<dyn UploadWriter>) -> Result<()> {
+        writer.verify(digest).await.map_err(|error| match error {
+            blobs::Error::DigestMismatch { actual } => Error::DigestMismatch { expected: digest.clone(), actual },
+            other => Error::Blobs(other),
+        })?;
+        // The bytes are here already: no need to make another copy of them safe. (If they went away this moment, ours is committed.)
+        if self.catalog.has_blob(digest).await? && self.catalog.mount(name, digest, None).await? {
+            drop(writer);
+            return Ok(self.blobs.discard_upload(upload).await?);
+        }
+        let size = writer.size();
+        let location = writer.commit(digest).await?;
+        for superfluous in self.catalog.add_blob(name, digest, size, &location.upload).await? {
+            self.blobs.delete(&superfluous).await?;
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, upload: &UploadId) -> Result<()> {
+        self.uploads.sessions().remove(upload);
+        Ok(self.blobs.discard_upload(upload).await?)
+    }
+
+    /// Whether this upload became this blob; so that a client whose answer was lost may ask again, even of the next process.
+    async fn has_finished(&self, name: &Name, upload: &UploadId, digest: &Digest) -> Result<bool> {
+        if self.uploads.finished().blobs.get(upload).is_some_and(|(repository, blob)| repository == name && blob == digest) {
+            return Ok(true);
+        }
+        Ok(self.catalog.blob(name, digest).await?.is_some_and(|blob| blob.location.upload == *upload))
+    }
+}
+
+/// Moves a body into an upload. While one piece is written and hashed, the next is gathered, so that network and disk work at the same time.
+async fn copy(claim: &mut Claim<'_>, writer: &mut dyn UploadWriter, mut body: Content<'_>, expected: Option<u64>) -> Result<()> {
+    let limit = expected.unwrap_or(u64::MAX);
+    let mut received = 0;
+    let mut piece = claim.unless_superseded(gather(body.as_mut(), limit, &mut received)).await?;
+    while piece.end.is_none() {
+        let append = writer.append(piece.frames);
+        let (appended, gathered) = tokio::join!(append, claim.unless_superseded(gather(body.as_mut(), limit, &mut received)));
+        appended?;
+        claim.publish_size(writer.size());
+        piece = gathered?;
+    }
+    writer.append(piece.frames).await?;
+    claim.publish_size(writer.size());
+    piece.end.unwrap_or(Ok(()))?;
+    match expected {
+        Some(expected) if expected != received => Err(Error::ChunkSize { expected, actual: received }),
+        _ => Ok(()),
+    }
+}
+
+/// Some of a body.
+struct Piece {
+    frames: Vec<Bytes>,
+    /// How the body ended behind the frames, if it did.
+    end: Option<Result<()>>,
+}
+
+/// Takes about [`limits::WRITE_BYTES`] from a body.
+async fn gather(mut body: Content<'_>, limit: u64, received: &mut u64) -> Piece {
+    let (mut frames, mut size) = (Vec::new(), 0);
+    let end = loop {
+        if size >= limits::WRITE_BYTES {
+            break None;
+        }
+        match body.next().await {
+            Some(Ok(frame)) => {
+                let total = *received + frame.len() as u64;
+                if total > limit {
+                    break Some(Err(Error::ChunkSize { expected: limit, actual: total }));
+                }
+                *received = total;
+                size += frame.len();
+                frames.push(frame);
+            }
+            Some(Err(error)) => break Some(Err(error.into())),
+            None => break Some(Ok(())),
+        }
+    };
+    Piece { frames, end }
+}
+
+impl Notes {
+    fn parse(self) -> Option<(Name, Algorithm)> {
+        Some((self.repository.parse().ok()?, self.algorithm.parse().ok()?))
+    }
+}

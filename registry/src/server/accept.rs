@@ -1,0 +1,64 @@
+//! The accept loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::stream::WriteDeadline;
+use crate::limits;
+
+/// Accepts connections for as long as it is polled. A place is taken before a connection is accepted, so that the ones that are too many wait
+/// in the kernel, where they cost next to nothing.
+pub(super) async fn accept(listener: TcpListener, router: Router, places: Arc<Semaphore>, graceful: Arc<GracefulShutdown>) {
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = next(&listener).await;
+        let connection = graceful.watch(connection(stream, router.clone()));
+        tokio::spawn(async move {
+            // Peers that break off or talk something else than HTTP are nothing to worry about.
+            if let Err(error) = connection.await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+type Connection = http1::Connection<TokioIo<WriteDeadline<TcpStream>>, TowerToHyperService<Router>>;
+
+fn connection(stream: TcpStream, router: Router) -> Connection {
+    // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and no client speaks HTTP/2 without TLS. A TLS
+    // handshake that comes in here is answered with `HTTP/1.1 400`, by which clients know to go on in plain text.
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_WAIT)
+        .max_headers(limits::HEADERS)
+        .max_buf_size(limits::READ_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(WriteDeadline::new(stream, limits::WRITE_IDLE)), TowerToHyperService::new(router))
+}
+
+/// The next connection. Out of file descriptors is a state that passes; trying again at once would only burn the processor.
+async fn next(listener: &TcpListener) -> TcpStream {
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written whole; waiting to fill a packet would only delay them.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! From sockets to requests: listeners, limits and an orderly end.
+
+mod accept;
+mod listen;
+mod stream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::registry::Registry;
+use crate::{api, limits};
+
+pub use listen::ListenError;
+
+/// A server that listens and does not answer yet.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Listens on all of `addresses`. An IPv6 address on a machine without IPv6 is left out, as long as another one remains.
+    ///
+    /// # Errors
+    /// [`ListenError`], with the address.
+    pub fn listen(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let listeners = listen::all(addresses)?;
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ListenError::unnamed)?;
+        Ok(Self { listeners, addresses })
+    }
+
+    /// The addresses listened on, with the ports that the system chose where 0 was asked for.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Answers requests until `stop` is done. Running requests then get [`limits::SHUTDOWN_WAIT`] to finish; idle connections are closed at once.
+    pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
+        let graceful = Arc::new(GracefulShutdown::new());
+        let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+        let router = api::router(registry);
+        let loops: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(accept::accept(listener, router.clone(), places.clone(), graceful.clone())))
+            .collect();
+        stop.await;
+        for accepting in loops {
+            accepting.abort();
+            // Ended, it has let go of its share of `graceful`.
+            let _ = accepting.await;
+        }
+        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        if tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time; they are cut off");
+        }
+    }
+}
