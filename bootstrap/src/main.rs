@@ -11,7 +11,9 @@ enum Cli {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<std::process::ExitCode> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     match Cli::parse() {
         Cli::Serve(args) => serve::run(args).await,
     }

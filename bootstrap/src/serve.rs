@@ -14,7 +14,8 @@ use wharf_registry::server::Server;
 
 /// Run the registry
 ///
-/// Serves images from a directory until it is stopped. SIGTERM and Ctrl-C let running transfers finish.
+/// Serves images from a directory until it is stopped. SIGTERM and Ctrl-C let running transfers
+/// finish.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one. May be given more than once
@@ -30,7 +31,12 @@ pub struct ServeArgs {
     ready_file: Option<PathBuf>,
 
     /// Seconds to wait for another server to leave the data directory
-    #[arg(long, value_name = "SECONDS", env = "WHARF_LOCK_WAIT", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "WHARF_LOCK_WAIT",
+        default_value_t = 0
+    )]
     lock_wait: u64,
 }
 
@@ -61,7 +67,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     };
     let server = Server::listen(&args.listen)?;
     announce(&server, &data)?;
-    let ready = args.ready_file.map(|path| ReadyFile::write(path, &server)).transpose()?;
+    let ready = args
+        .ready_file
+        .map(|path| ReadyFile::write(path, &server))
+        .transpose()?;
 
     server.run(Arc::new(registry), stop).await;
     drop(ready);
@@ -71,12 +80,27 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 /// Says where the server listens, where its data is, and how to push to it.
 fn announce(server: &Server, data: &Path) -> anyhow::Result<()> {
     let addresses = server.addresses();
-    let on: Vec<_> = addresses.iter().map(|address| format!("http://{address}")).collect();
-    let mut text = format!("wharf {} serves {}\ndata in {}\n", env!("CARGO_PKG_VERSION"), on.join(" and "), data.display());
+    let on: Vec<_> = addresses
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect();
+    let mut text = format!(
+        "wharf {} serves {}\ndata in {}\n",
+        env!("CARGO_PKG_VERSION"),
+        on.join(" and "),
+        data.display()
+    );
     if let Some(address) = addresses.first() {
         // A name on loopback is one that every client takes without TLS.
-        let host = if is_here(address.ip()) { "localhost".to_owned() } else { address.ip().to_string() };
-        text += &format!("push with: docker tag IMAGE {host}:{port}/IMAGE && docker push {host}:{port}/IMAGE\n", port = address.port());
+        let host = if is_here(address.ip()) {
+            "localhost".to_owned()
+        } else {
+            address.ip().to_string()
+        };
+        text += &format!(
+            "push with: docker tag IMAGE {host}:{port}/IMAGE && docker push {host}:{port}/IMAGE\n",
+            port = address.port()
+        );
     }
     Ok(stderr().lock().write_all(text.as_bytes())?)
 }
@@ -92,7 +116,11 @@ struct ReadyFile {
 
 impl ReadyFile {
     fn write(path: PathBuf, server: &Server) -> anyhow::Result<Self> {
-        let lines: String = server.addresses().iter().map(|address| format!("{address}\n")).collect();
+        let lines: String = server
+            .addresses()
+            .iter()
+            .map(|address| format!("{address}\n"))
+            .collect();
         // Whole or not at all: who waits for the file reads it at once.
         let new = path.with_extension("new");
         std::fs::write(&new, lines)
@@ -111,7 +139,9 @@ impl Drop for ReadyFile {
 fn default_data() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
         Some(base) => PathBuf::from(base),
-        None => std::env::home_dir().context("there is no home directory; name the data directory with --data DIR")?.join(".local/share"),
+        None => std::env::home_dir()
+            .context("there is no home directory; name the data directory with --data DIR")?
+            .join(".local/share"),
     };
     Ok(base.join("wharf/registry"))
 }

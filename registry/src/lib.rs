@@ -1,6 +1,7 @@
 //! An OCI distribution registry as a library.
 //!
-//! Each module knows only those left of it: [`oci`] ← [`blobs`], [`catalog`] ← [`registry`] ← [`api`] ← [`server`].
+//! Each module knows only those left of it: [`oci`] ← [`blobs`], [`catalog`] ← [`registry`] ←
+//! [`api`] ← [`server`].
 
 pub mod api;
 pub mod blobs;

@@ -28,8 +28,16 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(parts: &Parts, body: Body) -> Self {
-        let expects = parts.headers.get(header::EXPECT).is_some_and(|value| value == HeaderValue::from_static("100-continue"));
-        Self { ended: body.is_end_stream(), body, deadline: Box::pin(tokio::time::sleep(limits::BODY_IDLE)), unsent: expects }
+        let expects = parts
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value == HeaderValue::from_static("100-continue"));
+        Self {
+            ended: body.is_end_stream(),
+            body,
+            deadline: Box::pin(tokio::time::sleep(limits::BODY_IDLE)),
+            unsent: expects,
+        }
     }
 
     /// The body, for a rule to read.
@@ -57,7 +65,8 @@ impl RequestBody {
         Ok(whole.freeze())
     }
 
-    /// Reads and drops what is left of the body, within limits, so that the client has sent everything before it gets its answer.
+    /// Reads and drops what is left of the body, within limits, so that the client has sent
+    /// everything before it gets its answer.
     pub(super) async fn drain(&mut self) {
         if self.unsent {
             return;
@@ -75,7 +84,9 @@ impl RequestBody {
     }
 
     fn rewind(&mut self) {
-        self.deadline.as_mut().reset(Instant::now() + limits::BODY_IDLE);
+        self.deadline
+            .as_mut()
+            .reset(Instant::now() + limits::BODY_IDLE);
     }
 }
 

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::response::{range_so_far, text};
 use super::route::{Target, Unroutable};
+use crate::catalog;
 use crate::oci::InvalidReference;
 use crate::registry::{ContentError, Error};
-use crate::catalog;
 
-/// An answer that says no: in JSON, with a code of the specification, because clients do not retry what they cannot parse.
+/// An answer that says no: in JSON, with a code of the specification, because clients do not retry
+/// what they cannot parse.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -27,16 +28,34 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { status, code: Some(code), message: message.into(), detail: Value::Null, headers: HeaderMap::new(), cause: None }
+        Self {
+            status,
+            code: Some(code),
+            message: message.into(),
+            detail: Value::Null,
+            headers: HeaderMap::new(),
+            cause: None,
+        }
     }
 
     pub(super) fn internal() -> Self {
         let message = "the registry failed; its log says why".to_owned();
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: None, message, detail: Value::Null, headers: HeaderMap::new(), cause: None }
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: None,
+            message,
+            detail: Value::Null,
+            headers: HeaderMap::new(),
+            cause: None,
+        }
     }
 
     pub(super) fn too_large(limit: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid, format!("a manifest may have {limit} bytes at most"))
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::ManifestInvalid,
+            format!("a manifest may have {limit} bytes at most"),
+        )
     }
 
     pub(super) fn method_not_allowed(target: &Target) -> Self {
@@ -47,14 +66,22 @@ impl ApiError {
             Target::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
             Target::Manifest { .. } => "GET, HEAD, PUT",
         };
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, format!("this resource supports {allowed}"))
-            .header(header::ALLOW, HeaderValue::from_static(allowed))
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            format!("this resource supports {allowed}"),
+        )
+        .header(header::ALLOW, HeaderValue::from_static(allowed))
     }
 
     pub(super) fn range_not_satisfiable(size: u64) -> Self {
         let message = format!("the blob has {size} bytes, and none of them is in the range");
-        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, message)
-            .header(header::CONTENT_RANGE, text(format!("bytes */{size}")))
+        Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            ErrorCode::SizeInvalid,
+            message,
+        )
+        .header(header::CONTENT_RANGE, text(format!("bytes */{size}")))
     }
 
     /// Whether the fault is on this side, and so belongs into the log.
@@ -64,7 +91,9 @@ impl ApiError {
 
     /// The fault with all its causes.
     pub(super) fn chain(&self) -> String {
-        let Some(cause) = &self.cause else { return self.message.clone() };
+        let Some(cause) = &self.cause else {
+            return self.message.clone();
+        };
         let mut chain = cause.to_string();
         let mut source = cause.source();
         while let Some(error) = source {
@@ -92,22 +121,45 @@ impl IntoResponse for ApiError {
         if !self.detail.is_null() {
             error["detail"] = self.detail;
         }
-        (self.status, self.headers, axum::Json(json!({"errors": [error]}))).into_response()
+        (
+            self.status,
+            self.headers,
+            axum::Json(json!({"errors": [error]})),
+        )
+            .into_response()
     }
 }
 
 impl From<Unroutable> for ApiError {
     fn from(unroutable: Unroutable) -> Self {
         match unroutable {
-            Unroutable::NotFound => Self::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "this registry has no such resource"),
-            Unroutable::Name(error) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, error.to_string()),
+            Unroutable::NotFound => Self::new(
+                StatusCode::NOT_FOUND,
+                ErrorCode::Unsupported,
+                "this registry has no such resource",
+            ),
+            Unroutable::Name(error) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::NameInvalid,
+                error.to_string(),
+            ),
             Unroutable::Digest(error) | Unroutable::Reference(InvalidReference::Digest(error)) => {
-                Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, error.to_string())
+                Self::new(
+                    StatusCode::BAD_REQUEST,
+                    ErrorCode::DigestInvalid,
+                    error.to_string(),
+                )
             }
-            Unroutable::Reference(InvalidReference::Tag(error)) => {
-                Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, error.to_string())
-            }
-            Unroutable::Upload => Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "there is no such upload; start a new one"),
+            Unroutable::Reference(InvalidReference::Tag(error)) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::ManifestInvalid,
+                error.to_string(),
+            ),
+            Unroutable::Upload => Self::new(
+                StatusCode::NOT_FOUND,
+                ErrorCode::BlobUploadUnknown,
+                "there is no such upload; start a new one",
+            ),
         }
     }
 }
@@ -118,43 +170,79 @@ impl From<Error> for ApiError {
         let mut answer = match &error {
             Error::Denied { .. } => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             Error::NameUnknown(name) => {
-                Self::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message).detail(json!({"name": name.as_str()}))
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message)
+                    .detail(json!({"name": name.as_str()}))
             }
             Error::BlobUnknown(digest) => {
-                Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, message).detail(json!({"digest": digest.to_string()}))
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, message)
+                    .detail(json!({"digest": digest.to_string()}))
             }
             Error::ManifestUnknown(reference) => {
-                Self::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, message).detail(json!({"reference": reference.to_string()}))
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, message)
+                    .detail(json!({"reference": reference.to_string()}))
             }
-            Error::UploadUnknown(_) => Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, message),
+            Error::UploadUnknown(_) => {
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, message)
+            }
             // The upload lives on: the client is told where it stands.
-            Error::ChunkOutOfOrder { offset, .. } => {
-                Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message)
-                    .header(header::RANGE, range_so_far(*offset))
-                    .detail(json!({"offset": offset}))
+            Error::ChunkOutOfOrder { offset, .. } => Self::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                ErrorCode::BlobUploadInvalid,
+                message,
+            )
+            .header(header::RANGE, range_so_far(*offset))
+            .detail(json!({"offset": offset})),
+            Error::ChunkSize { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
             }
-            Error::ChunkSize { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message),
-            Error::Superseded => Self::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, message),
-            Error::TooManyUploads => Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManyRequests, message)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("30")),
-            Error::DigestMismatch { expected, actual } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, message)
-                .detail(json!({"expected": expected.to_string(), "actual": actual.to_string()})),
-            Error::ManifestInvalid(_) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, message),
+            Error::Superseded => {
+                Self::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, message)
+            }
+            Error::TooManyUploads => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::TooManyRequests,
+                message,
+            )
+            .header(header::RETRY_AFTER, HeaderValue::from_static("30")),
+            Error::DigestMismatch { expected, actual } => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, message)
+                    .detail(json!({"expected": expected.to_string(), "actual": actual.to_string()}))
+            }
+            Error::ManifestInvalid(_) => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, message)
+            }
             Error::ManifestBlobsUnknown(digests) => {
                 let digests: Vec<_> = digests.iter().map(ToString::to_string).collect();
-                Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown, message).detail(json!({"digests": digests}))
+                Self::new(
+                    StatusCode::BAD_REQUEST,
+                    ErrorCode::ManifestBlobUnknown,
+                    message,
+                )
+                .detail(json!({"digests": digests}))
             }
-            Error::Content(ContentError::Idle) => Self::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, message)
-                .header(header::CONNECTION, HeaderValue::from_static("close")),
-            Error::Content(ContentError::CutOff(_)) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
-                .header(header::CONNECTION, HeaderValue::from_static("close")),
+            Error::Content(ContentError::Idle) => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                ErrorCode::BlobUploadInvalid,
+                message,
+            )
+            .header(header::CONNECTION, HeaderValue::from_static("close")),
+            Error::Content(ContentError::CutOff(_)) => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
+                    .header(header::CONNECTION, HeaderValue::from_static("close"))
+            }
             Error::Blobs(error) if error.is_full() => {
                 // Clients give up at once on DENIED, and would try for minutes with any other code.
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Denied, "the registry's disk is full; free some space on it")
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    ErrorCode::Denied,
+                    "the registry's disk is full; free some space on it",
+                )
             }
-            Error::Catalog(catalog::Error::ReadOnly) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Denied, "the registry is read-only since its disk failed; its log says more")
-            }
+            Error::Catalog(catalog::Error::ReadOnly) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Denied,
+                "the registry is read-only since its disk failed; its log says more",
+            ),
             Error::Blobs(_) | Error::Catalog(_) | Error::Random(_) => Self::internal(),
         };
         answer.cause = Some(error);

@@ -14,14 +14,24 @@ use crate::oci::{MediaType, Name, Reference};
 use crate::registry::{Access, Registry};
 
 /// Answers with the bytes that were pushed, or only with what a `GET` would have said.
-pub(super) async fn get(registry: &Registry, access: &Access, parts: &Parts, name: &Name, reference: &Reference) -> Result {
+pub(super) async fn get(
+    registry: &Registry,
+    access: &Access,
+    parts: &Parts,
+    name: &Name,
+    reference: &Reference,
+) -> Result {
     let manifest = registry.manifest(access, name, reference).await?;
     let tag = entity_tag(&manifest.digest);
     if matches_any(parts, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let length = manifest.payload.len();
-    let body = if parts.method == Method::HEAD { Body::empty() } else { Body::from(manifest.payload) };
+    let body = if parts.method == Method::HEAD {
+        Body::empty()
+    } else {
+        Body::from(manifest.payload)
+    };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
@@ -38,10 +48,27 @@ pub(super) async fn get(registry: &Registry, access: &Access, parts: &Parts, nam
 }
 
 /// `PUT`: stores a manifest.
-pub(super) async fn put(registry: &Registry, access: &Access, parts: &Parts, name: &Name, reference: &Reference, body: &mut RequestBody) -> Result {
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| MediaType::parse(value.to_str().ok()?));
+pub(super) async fn put(
+    registry: &Registry,
+    access: &Access,
+    parts: &Parts,
+    name: &Name,
+    reference: &Reference,
+    body: &mut RequestBody,
+) -> Result {
+    let content_type = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| MediaType::parse(value.to_str().ok()?));
     let payload = body.collect(limits::MANIFEST_BYTES).await?;
-    let digest = registry.push_manifest(access, name, reference, content_type.as_ref(), payload).await?;
+    let digest = registry
+        .push_manifest(access, name, reference, content_type.as_ref(), payload)
+        .await?;
     let headers = [(header::LOCATION, manifest_location(name, &digest))];
-    Ok((StatusCode::CREATED, headers, [("Docker-Content-Digest", text(digest.to_string()))]).into_response())
+    Ok((
+        StatusCode::CREATED,
+        headers,
+        [("Docker-Content-Digest", text(digest.to_string()))],
+    )
+        .into_response())
 }

@@ -1,4 +1,5 @@
-//! HTTP in, one call of a rule, HTTP out. The only place that knows status codes and the specification's error codes.
+//! HTTP in, one call of a rule, HTTP out. The only place that knows status codes and the
+//! specification's error codes.
 
 mod blobs;
 mod body;
@@ -43,12 +44,17 @@ async fn health(State(registry): State<Arc<Registry>>) -> Response {
 
 /// Answers the requests of the distribution specification.
 async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -> Response {
-    // To the end, even when the client goes away: what has arrived of an upload is then stored, and no half-done work is dropped in
-    // the middle. A panic fails this request alone.
-    tokio::spawn(answer(registry, request)).await.unwrap_or_else(|panic| {
-        tracing::error!(error = &panic as &dyn std::error::Error, "a request failed in an unforeseen way");
-        ApiError::internal().into_response()
-    })
+    // To the end, even when the client goes away: what has arrived of an upload is then stored, and
+    // no half-done work is dropped in the middle. A panic fails this request alone.
+    tokio::spawn(answer(registry, request))
+        .await
+        .unwrap_or_else(|panic| {
+            tracing::error!(
+                error = &panic as &dyn std::error::Error,
+                "a request failed in an unforeseen way"
+            );
+            ApiError::internal().into_response()
+        })
 }
 
 async fn answer(registry: Arc<Registry>, request: Request) -> Response {
@@ -65,7 +71,10 @@ async fn answer(registry: Arc<Registry>, request: Request) -> Response {
             error.into_response()
         }
     };
-    response.headers_mut().insert("Docker-Distribution-Api-Version", HeaderValue::from_static("registry/2.0"));
+    response.headers_mut().insert(
+        "Docker-Distribution-Api-Version",
+        HeaderValue::from_static("registry/2.0"),
+    );
     response
 }
 
@@ -73,15 +82,33 @@ async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) ->
     let access = &Access::anonymous();
     let target = route::parse(parts.uri.path())?;
     match (&parts.method, &target) {
-        (&Method::GET | &Method::HEAD, Target::Version) => Ok(axum::Json(serde_json::json!({})).into_response()),
-        (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => blobs::get(registry, access, parts, name, digest).await,
-        (&Method::POST, Target::Uploads { name }) => uploads::start(registry, access, parts, name, body).await,
-        (&Method::GET | &Method::HEAD, Target::Upload { name, upload }) => uploads::status(registry, access, name, upload),
-        (&Method::PATCH, Target::Upload { name, upload }) => uploads::append(registry, access, parts, name, upload, body).await,
-        (&Method::PUT, Target::Upload { name, upload }) => uploads::finish(registry, access, parts, name, upload, body).await,
-        (&Method::DELETE, Target::Upload { name, upload }) => uploads::cancel(registry, access, name, upload).await,
-        (&Method::GET | &Method::HEAD, Target::Manifest { name, reference }) => manifests::get(registry, access, parts, name, reference).await,
-        (&Method::PUT, Target::Manifest { name, reference }) => manifests::put(registry, access, parts, name, reference, body).await,
+        (&Method::GET | &Method::HEAD, Target::Version) => {
+            Ok(axum::Json(serde_json::json!({})).into_response())
+        }
+        (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => {
+            blobs::get(registry, access, parts, name, digest).await
+        }
+        (&Method::POST, Target::Uploads { name }) => {
+            uploads::start(registry, access, parts, name, body).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Upload { name, upload }) => {
+            uploads::status(registry, access, name, upload)
+        }
+        (&Method::PATCH, Target::Upload { name, upload }) => {
+            uploads::append(registry, access, parts, name, upload, body).await
+        }
+        (&Method::PUT, Target::Upload { name, upload }) => {
+            uploads::finish(registry, access, parts, name, upload, body).await
+        }
+        (&Method::DELETE, Target::Upload { name, upload }) => {
+            uploads::cancel(registry, access, name, upload).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Manifest { name, reference }) => {
+            manifests::get(registry, access, parts, name, reference).await
+        }
+        (&Method::PUT, Target::Manifest { name, reference }) => {
+            manifests::put(registry, access, parts, name, reference, body).await
+        }
         (&Method::GET, Target::Tags { name }) => tags::list(registry, access, parts, name).await,
         (_, target) => Err(ApiError::method_not_allowed(target)),
     }

@@ -14,12 +14,13 @@ use crate::oci::{Algorithm, Digest};
 
 pub use fs::FsStore;
 
-/// Names an upload session, and later the file that the upload became: 128 random bits, so that no one can guess another's.
+/// Names an upload session, and later the file that the upload became: 128 random bits, so that no
+/// one can guess another's.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UploadId(Box<str>);
 
-/// Where a blob's bytes are. Every upload has a location of its own, so a digest that is pushed again never touches the copy
-/// that was there before.
+/// Where a blob's bytes are. Every upload has a location of its own, so a digest that is pushed
+/// again never touches the copy that was there before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The digest that the bytes were checked against before they came here.
@@ -57,7 +58,8 @@ pub enum Error {
         /// What was hashed.
         actual: Digest,
     },
-    /// A request was cut off in the middle of a write, so this writer is of no use any more. Resuming the upload gives a new one.
+    /// A request was cut off in the middle of a write, so this writer is of no use any more.
+    /// Resuming the upload gives a new one.
     #[error("an earlier write to this upload was cut off")]
     Interrupted,
 }
@@ -74,8 +76,14 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Gives the store its id, durably. Done once in its life.
     async fn set_store_id(&self, id: &str) -> Result<()>;
 
-    /// Begins an upload. `session` are the caller's notes on it, given back by [`BlobStore::uploads`].
-    async fn create_upload(&self, upload: &UploadId, session: &[u8], algorithm: Algorithm) -> Result<Box<dyn UploadWriter>>;
+    /// Begins an upload. `session` are the caller's notes on it, given back by
+    /// [`BlobStore::uploads`].
+    async fn create_upload(
+        &self,
+        upload: &UploadId,
+        session: &[u8],
+        algorithm: Algorithm,
+    ) -> Result<Box<dyn UploadWriter>>;
 
     /// The uploads that were begun and neither committed nor discarded, with their notes.
     async fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>>;
@@ -84,14 +92,24 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn upload_size(&self, upload: &UploadId) -> Result<u64>;
 
     /// Goes on with an upload that has no writer any more: hashes what is stored, whatever that is.
-    async fn resume_upload(&self, upload: &UploadId, algorithm: Algorithm) -> Result<Box<dyn UploadWriter>>;
+    async fn resume_upload(
+        &self,
+        upload: &UploadId,
+        algorithm: Algorithm,
+    ) -> Result<Box<dyn UploadWriter>>;
 
     /// Ends an upload and gives its space back. No error where there is none.
     async fn discard_upload(&self, upload: &UploadId) -> Result<()>;
 
-    /// `length` bytes of a blob from `offset` on, in large pieces. `size` is what the blob should have in all; a blob of
-    /// another size is an error before the first byte.
-    async fn read(&self, location: &Location, size: u64, offset: u64, length: u64) -> Result<BoxStream<'static, Result<Bytes>>>;
+    /// `length` bytes of a blob from `offset` on, in large pieces. `size` is what the blob should
+    /// have in all; a blob of another size is an error before the first byte.
+    async fn read(
+        &self,
+        location: &Location,
+        size: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// Gives a blob's space back. No error where there is none.
     async fn delete(&self, location: &Location) -> Result<()>;
@@ -103,17 +121,19 @@ pub trait UploadWriter: Send {
     /// Bytes stored so far.
     fn size(&self) -> u64;
 
-    /// Writes and hashes `frames`. After an error or when the future is dropped, the writer is of no use any more.
+    /// Writes and hashes `frames`. After an error or when the future is dropped, the writer is of
+    /// no use any more.
     async fn append(&mut self, frames: Vec<Bytes>) -> Result<()>;
 
-    /// Compares the content with `digest`, reading it again where the digest's algorithm is not the one that was hashed with.
+    /// Compares the content with `digest`, reading it again where the digest's algorithm is not the
+    /// one that was hashed with.
     ///
     /// # Errors
     /// [`Error::DigestMismatch`]
     async fn verify(&mut self, digest: &Digest) -> Result<()>;
 
-    /// Makes the verified content a blob that survives power loss. When this returns, all of it is on disk under its final
-    /// name; before, nothing of it is.
+    /// Makes the verified content a blob that survives power loss. When this returns, all of it is
+    /// on disk under its final name; before, nothing of it is.
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Location>;
 }
 
@@ -125,7 +145,13 @@ impl UploadId {
     pub fn random() -> std::result::Result<Self, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()))
+        Ok(Self(
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into(),
+        ))
     }
 
     /// The id as 32 lower-case hexadecimal digits.
@@ -138,7 +164,10 @@ impl FromStr for UploadId {
     type Err = ();
 
     fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        let good = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let good = text.len() == 32
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if good { Ok(Self(text.into())) } else { Err(()) }
     }
 }

@@ -1,8 +1,8 @@
 //! What belongs to what: which repository has which blobs, manifests and tags.
 //!
-//! A catalog's methods are whole transactions in the registry's words. A method that changes something returns after the change
-//! is on disk. References are rows, written in the same transaction as what they belong to, so they are exact: what is garbage
-//! is a query.
+//! A catalog's methods are whole transactions in the registry's words. A method that changes
+//! something returns after the change is on disk. References are rows, written in the same
+//! transaction as what they belong to, so they are exact: what is garbage is a query.
 
 mod sqlite;
 
@@ -63,10 +63,14 @@ pub enum Error {
     #[error("the catalog failed")]
     Database(#[from] rusqlite::Error),
     /// An earlier write failed in a way that leaves open what is on disk.
-    #[error("the catalog is read-only since a write to it failed; restart the server once its disk is well")]
+    #[error(
+        "the catalog is read-only since a write to it failed; restart the server once its disk is well"
+    )]
     ReadOnly,
     /// The database is of a newer wharf.
-    #[error("the catalog has format {found}, and this wharf knows formats up to {known}; use a newer wharf")]
+    #[error(
+        "the catalog has format {found}, and this wharf knows formats up to {known}; use a newer wharf"
+    )]
     Format {
         /// The version that the file says.
         found: i64,
@@ -99,12 +103,19 @@ pub trait Catalog: Send + Sync + 'static {
     /// Whether the store has a good copy of a blob, whatever repository has it.
     async fn has_blob(&self, digest: &Digest) -> Result<bool>;
 
-    /// Gives `repository` a blob that is on disk. Where the store had a good copy already, that one stays in force; a bad one is
-    /// replaced. Returns the copies that nothing names any more and that are to be deleted.
-    async fn add_blob(&self, repository: &Name, digest: &Digest, size: u64, upload: &UploadId) -> Result<Vec<Location>>;
+    /// Gives `repository` a blob that is on disk. Where the store had a good copy already, that one
+    /// stays in force; a bad one is replaced. Returns the copies that nothing names any more
+    /// and that are to be deleted.
+    async fn add_blob(
+        &self,
+        repository: &Name,
+        digest: &Digest,
+        size: u64,
+        upload: &UploadId,
+    ) -> Result<Vec<Location>>;
 
-    /// Gives `repository` a blob that the store has a good copy of: one that `from` has, or any without `from`. Says whether
-    /// there is one.
+    /// Gives `repository` a blob that the store has a good copy of: one that `from` has, or any
+    /// without `from`. Says whether there is one.
     async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool>;
 
     /// Stores a manifest with its references and lets its tags point to it, all or nothing.
@@ -114,12 +125,26 @@ pub trait Catalog: Send + Sync + 'static {
     async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<()>;
 
     /// The manifest that a reference names.
-    async fn manifest(&self, repository: &Name, reference: &Reference) -> Result<Option<StoredManifest>>;
+    async fn manifest(
+        &self,
+        repository: &Name,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>>;
 
-    /// Tags in ASCII order, `limit` at most, starting behind `last`; nothing where there is no such repository.
-    async fn tags(&self, repository: &Name, last: Option<&str>, limit: usize) -> Result<Option<Page<Tag>>>;
+    /// Tags in ASCII order, `limit` at most, starting behind `last`; nothing where there is no such
+    /// repository.
+    async fn tags(
+        &self,
+        repository: &Name,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<Tag>>>;
 }
 
 fn list(digests: &[Digest]) -> String {
-    digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+    digests
+        .iter()
+        .map(Digest::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -14,8 +14,8 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// The digest of some content, such as `sha256:e3b0…`: a known algorithm and exactly as many lower-case hexadecimal
-/// digits as it yields.
+/// The digest of some content, such as `sha256:e3b0…`: a known algorithm and exactly as many
+/// lower-case hexadecimal digits as it yields.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -132,14 +132,21 @@ impl Hasher {
 fn hex(bytes: &[u8]) -> Box<str> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xf)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect::<String>().into()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect::<String>()
+        .into()
 }
 
 impl FromStr for Algorithm {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or(InvalidDigest::Algorithm)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == text)
+            .ok_or(InvalidDigest::Algorithm)
     }
 }
 
@@ -150,8 +157,15 @@ impl FromStr for Digest {
         let (algorithm, hex) = text.split_once(':').ok_or(InvalidDigest::Form)?;
         let algorithm = algorithm.parse::<Algorithm>()?;
         let expected = algorithm.hex_digits();
-        if hex.len() == expected && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self { algorithm, hex: hex.into() })
+        if hex.len() == expected
+            && hex
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            Ok(Self {
+                algorithm,
+                hex: hex.into(),
+            })
         } else {
             Err(InvalidDigest::Value { expected })
         }
@@ -193,7 +207,12 @@ mod tests {
             Digest::sha256(b"abc").to_string(),
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert!(Algorithm::Sha512.digest(b"abc").hex().starts_with("ddaf35a193617abacc417349ae204131"));
+        assert!(
+            Algorithm::Sha512
+                .digest(b"abc")
+                .hex()
+                .starts_with("ddaf35a193617abacc417349ae204131")
+        );
     }
 
     #[test]
@@ -215,7 +234,10 @@ mod tests {
             format!("sha256:{}/../../../x", "a".repeat(50)),
             format!(" sha256:{hex}"),
         ] {
-            assert!(bad.parse::<Digest>().is_err(), "{bad:?} was taken for a digest");
+            assert!(
+                bad.parse::<Digest>().is_err(),
+                "{bad:?} was taken for a digest"
+            );
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::limits;
 
 /// A look into a manifest: what it references and how it describes itself.
 ///
-/// This is never written out again. The bytes that a client pushed are what is stored and served; re-serialising them would
-/// change their digest.
+/// This is never written out again. The bytes that a client pushed are what is stored and served;
+/// re-serialising them would change their digest.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// The type that it is stored and served under.
@@ -19,15 +19,19 @@ pub struct Manifest {
     pub kind: ManifestKind,
     /// What kind of artifact it is: `artifactType`, else for images the config's media type.
     pub artifact_type: Option<String>,
-    /// The manifest that this one refers to (a signature to the image that it signs). It need not be there.
+    /// The manifest that this one refers to (a signature to the image that it signs). It need not
+    /// be there.
     pub subject: Option<Digest>,
     /// The annotations, which lists of referrers repeat.
     pub annotations: BTreeMap<String, String>,
-    /// Blobs that have to be in the repository before the manifest may be pushed, without repetitions.
+    /// Blobs that have to be in the repository before the manifest may be pushed, without
+    /// repetitions.
     pub blobs: Vec<Digest>,
-    /// Blobs that may be elsewhere (non-distributable layers), and count as referenced where they are here.
+    /// Blobs that may be elsewhere (non-distributable layers), and count as referenced where they
+    /// are here.
     pub foreign_blobs: Vec<Digest>,
-    /// The manifests that an index lists, without repetitions. They need not be there (a sparse index).
+    /// The manifests that an index lists, without repetitions. They need not be there (a sparse
+    /// index).
     pub children: Vec<Child>,
 }
 
@@ -62,8 +66,8 @@ pub enum InvalidManifest {
          or convert it with 'skopeo copy --format v2s2'"
     )]
     Schema1,
-    /// The header and the field name two types. Clients that trust one and clients that trust the other would see different
-    /// things (CVE-2021-41190).
+    /// The header and the field name two types. Clients that trust one and clients that trust the
+    /// other would see different things (CVE-2021-41190).
     #[error("the manifest calls itself '{field}' but was sent as Content-Type '{header}'")]
     MediaTypeMismatch {
         /// The manifest's `mediaType`.
@@ -72,7 +76,9 @@ pub enum InvalidManifest {
         header: String,
     },
     /// It could be taken for an image by one client and for an index by another (CVE-2021-41190).
-    #[error("the manifest has both 'manifests' and 'config' or 'layers', so it is neither an image nor an index")]
+    #[error(
+        "the manifest has both 'manifests' and 'config' or 'layers', so it is neither an image nor an index"
+    )]
     Ambiguous,
     /// Its shape is not that of its media type.
     #[error("the manifest is sent as '{0}' but has not that type's fields")]
@@ -126,10 +132,15 @@ impl Manifest {
     /// Looks into a manifest's `bytes`, sent under `content_type`.
     ///
     /// # Errors
-    /// [`InvalidManifest`] where clients could not agree on what the manifest is, or where it names content by digests that
-    /// cannot be checked.
+    /// [`InvalidManifest`] where clients could not agree on what the manifest is, or where it names
+    /// content by digests that cannot be checked.
     pub fn parse(content_type: Option<&MediaType>, bytes: &[u8]) -> Result<Self, InvalidManifest> {
-        let schema1 = |kind: &MediaType| matches!(kind.as_str(), MediaType::DOCKER_SCHEMA1 | MediaType::DOCKER_SCHEMA1_SIGNED);
+        let schema1 = |kind: &MediaType| {
+            matches!(
+                kind.as_str(),
+                MediaType::DOCKER_SCHEMA1 | MediaType::DOCKER_SCHEMA1_SIGNED
+            )
+        };
         if content_type.is_some_and(schema1) {
             return Err(InvalidManifest::Schema1);
         }
@@ -144,20 +155,29 @@ impl Manifest {
         }
         let kind = kind(&media_type, &document)?;
 
-        let subject = document.subject.as_ref().map(Descriptor::digest).transpose()?;
+        let subject = document
+            .subject
+            .as_ref()
+            .map(Descriptor::digest)
+            .transpose()?;
         let artifact_type = match (document.artifact_type, &document.config) {
             (Some(kind), _) if !kind.is_empty() => Some(kind),
             (_, Some(config)) if !config.media_type.is_empty() => Some(config.media_type.clone()),
             _ => None,
         };
-        let content: Vec<Descriptor> =
-            document.config.into_iter().chain(document.layers.into_iter().flatten()).chain(document.blobs.into_iter().flatten()).collect();
+        let content: Vec<Descriptor> = document
+            .config
+            .into_iter()
+            .chain(document.layers.into_iter().flatten())
+            .chain(document.blobs.into_iter().flatten())
+            .collect();
         let listed = document.manifests.unwrap_or_default();
         let count = content.len() + listed.len();
         if count > limits::DESCRIPTORS_PER_MANIFEST {
             return Err(InvalidManifest::TooManyDescriptors(count));
         }
-        let (foreign, own): (Vec<_>, Vec<_>) = content.into_iter().partition(Descriptor::is_foreign);
+        let (foreign, own): (Vec<_>, Vec<_>) =
+            content.into_iter().partition(Descriptor::is_foreign);
         Ok(Self {
             media_type,
             kind,
@@ -166,18 +186,38 @@ impl Manifest {
             annotations: document.annotations.unwrap_or_default(),
             blobs: digests(&own)?,
             foreign_blobs: digests(&foreign)?,
-            children: digests(&listed)?.into_iter().map(|digest| Child { digest }).collect(),
+            children: digests(&listed)?
+                .into_iter()
+                .map(|digest| Child { digest })
+                .collect(),
         })
     }
 }
 
 /// The one type that header and field agree on; what a manifest without either is, its shape tells.
-fn media_type(header: Option<&MediaType>, document: &Document) -> Result<MediaType, InvalidManifest> {
+fn media_type(
+    header: Option<&MediaType>,
+    document: &Document,
+) -> Result<MediaType, InvalidManifest> {
     // What tools that know nothing of manifests send says nothing about them.
-    let header = header.filter(|kind| !matches!(kind.as_str(), "application/json" | MediaType::OCTET_STREAM | "application/x-www-form-urlencoded"));
-    match (header, document.media_type.as_deref().filter(|field| !field.is_empty())) {
+    let header = header.filter(|kind| {
+        !matches!(
+            kind.as_str(),
+            "application/json" | MediaType::OCTET_STREAM | "application/x-www-form-urlencoded"
+        )
+    });
+    match (
+        header,
+        document
+            .media_type
+            .as_deref()
+            .filter(|field| !field.is_empty()),
+    ) {
         (Some(header), Some(field)) if header.as_str() != field => {
-            Err(InvalidManifest::MediaTypeMismatch { field: field.to_owned(), header: header.to_string() })
+            Err(InvalidManifest::MediaTypeMismatch {
+                field: field.to_owned(),
+                header: header.to_string(),
+            })
         }
         (Some(header), _) => Ok(header.clone()),
         (None, Some(field)) => MediaType::parse(field).ok_or(InvalidManifest::NoMediaType),
@@ -194,12 +234,15 @@ fn media_type(header: Option<&MediaType>, document: &Document) -> Result<MediaTy
     }
 }
 
-/// Whether the document is an image or an index, where it can be only one of them and its media type says the same.
+/// Whether the document is an image or an index, where it can be only one of them and its media
+/// type says the same.
 fn kind(media_type: &MediaType, document: &Document) -> Result<ManifestKind, InvalidManifest> {
     let image = document.config.is_some() || document.layers.is_some() || document.blobs.is_some();
     let index = document.manifests.is_some();
     let expected = match media_type.as_str() {
-        MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST | MediaType::OCI_ARTIFACT => Some(ManifestKind::Image),
+        MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST | MediaType::OCI_ARTIFACT => {
+            Some(ManifestKind::Image)
+        }
         MediaType::OCI_INDEX | MediaType::DOCKER_LIST => Some(ManifestKind::Index),
         _ => None,
     };
@@ -208,10 +251,15 @@ fn kind(media_type: &MediaType, document: &Document) -> Result<ManifestKind, Inv
         (_, true) => ManifestKind::Index,
         (true, _) => ManifestKind::Image,
         // An artifact manifest may have no content at all.
-        (false, false) if media_type.as_str() == MediaType::OCI_ARTIFACT || expected.is_none() => ManifestKind::Image,
+        (false, false) if media_type.as_str() == MediaType::OCI_ARTIFACT || expected.is_none() => {
+            ManifestKind::Image
+        }
         (false, false) => return Err(InvalidManifest::Shape(media_type.clone())),
     };
-    let lacks_config = matches!(media_type.as_str(), MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST) && document.config.is_none();
+    let lacks_config = matches!(
+        media_type.as_str(),
+        MediaType::OCI_MANIFEST | MediaType::DOCKER_MANIFEST
+    ) && document.config.is_none();
     if lacks_config || expected.is_some_and(|expected| expected != kind) {
         return Err(InvalidManifest::Shape(media_type.clone()));
     }
@@ -233,13 +281,22 @@ fn digests(descriptors: &[Descriptor]) -> Result<Vec<Digest>, InvalidManifest> {
 
 impl Descriptor {
     fn digest(&self) -> Result<Digest, InvalidManifest> {
-        self.digest.parse().map_err(|source| InvalidManifest::Digest { digest: self.digest.chars().take(200).collect(), source })
+        self.digest
+            .parse()
+            .map_err(|source| InvalidManifest::Digest {
+                digest: self.digest.chars().take(200).collect(),
+                source,
+            })
     }
 
-    /// Whether the content need not be in the registry: layers whose licence forbids to distribute them.
+    /// Whether the content need not be in the registry: layers whose licence forbids to distribute
+    /// them.
     fn is_foreign(&self) -> bool {
-        self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
-            || self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")
+        self.media_type
+            .starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
+            || self
+                .media_type
+                .starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")
     }
 }
 
@@ -253,7 +310,10 @@ mod tests {
     }
 
     fn parse(content_type: &str, document: &Value) -> Result<Manifest, InvalidManifest> {
-        Manifest::parse(MediaType::parse(content_type).as_ref(), document.to_string().as_bytes())
+        Manifest::parse(
+            MediaType::parse(content_type).as_ref(),
+            document.to_string().as_bytes(),
+        )
     }
 
     #[test]
@@ -262,9 +322,15 @@ mod tests {
             "subject": descriptor("s"), "annotations": {"k": "v"}});
         let manifest = parse(MediaType::OCI_MANIFEST, &image).unwrap();
         assert_eq!(manifest.kind, ManifestKind::Image);
-        assert_eq!(manifest.blobs, ["c", "a", "b"].map(|text| Digest::sha256(text.as_bytes())));
+        assert_eq!(
+            manifest.blobs,
+            ["c", "a", "b"].map(|text| Digest::sha256(text.as_bytes()))
+        );
         assert_eq!(manifest.subject, Some(Digest::sha256(b"s")));
-        assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.oci.image.layer.v1.tar"));
+        assert_eq!(
+            manifest.artifact_type.as_deref(),
+            Some("application/vnd.oci.image.layer.v1.tar")
+        );
         assert_eq!(manifest.annotations["k"], "v");
     }
 
@@ -275,7 +341,15 @@ mod tests {
         assert_eq!(manifest.kind, ManifestKind::Index);
         assert_eq!(manifest.children.len(), 2);
         assert!(manifest.blobs.is_empty());
-        assert!(parse(MediaType::OCI_INDEX, &json!({"schemaVersion": 2, "manifests": []})).unwrap().children.is_empty());
+        assert!(
+            parse(
+                MediaType::OCI_INDEX,
+                &json!({"schemaVersion": 2, "manifests": []})
+            )
+            .unwrap()
+            .children
+            .is_empty()
+        );
     }
 
     #[test]
@@ -290,21 +364,49 @@ mod tests {
 
     #[test]
     fn confusing_manifests_are_refused() {
-        let both = json!({"schemaVersion": 2, "config": descriptor("c"), "layers": [], "manifests": []});
-        assert!(matches!(parse(MediaType::OCI_MANIFEST, &both), Err(InvalidManifest::Ambiguous)));
+        let both =
+            json!({"schemaVersion": 2, "config": descriptor("c"), "layers": [], "manifests": []});
+        assert!(matches!(
+            parse(MediaType::OCI_MANIFEST, &both),
+            Err(InvalidManifest::Ambiguous)
+        ));
         let image = json!({"schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST, "config": descriptor("c"), "layers": []});
-        assert!(matches!(parse(MediaType::OCI_INDEX, &image), Err(InvalidManifest::MediaTypeMismatch { .. })));
+        assert!(matches!(
+            parse(MediaType::OCI_INDEX, &image),
+            Err(InvalidManifest::MediaTypeMismatch { .. })
+        ));
         let bare = json!({"schemaVersion": 2, "config": descriptor("c"), "layers": []});
-        assert!(matches!(parse(MediaType::OCI_INDEX, &bare), Err(InvalidManifest::Shape(_))));
-        assert!(matches!(parse(MediaType::OCI_MANIFEST, &json!({"schemaVersion": 2})), Err(InvalidManifest::Shape(_))));
+        assert!(matches!(
+            parse(MediaType::OCI_INDEX, &bare),
+            Err(InvalidManifest::Shape(_))
+        ));
+        assert!(matches!(
+            parse(MediaType::OCI_MANIFEST, &json!({"schemaVersion": 2})),
+            Err(InvalidManifest::Shape(_))
+        ));
         let old = json!({"schemaVersion": 1, "fsLayers": []});
-        assert!(matches!(parse(MediaType::DOCKER_SCHEMA1_SIGNED, &old), Err(InvalidManifest::Schema1)));
-        assert!(matches!(parse("application/json", &old), Err(InvalidManifest::Schema1)));
-        assert!(matches!(parse("", &json!({"schemaVersion": 3, "config": descriptor("c")})), Err(InvalidManifest::SchemaVersion(3))));
+        assert!(matches!(
+            parse(MediaType::DOCKER_SCHEMA1_SIGNED, &old),
+            Err(InvalidManifest::Schema1)
+        ));
+        assert!(matches!(
+            parse("application/json", &old),
+            Err(InvalidManifest::Schema1)
+        ));
+        assert!(matches!(
+            parse("", &json!({"schemaVersion": 3, "config": descriptor("c")})),
+            Err(InvalidManifest::SchemaVersion(3))
+        ));
         let mut bad = descriptor("c");
         bad["digest"] = "sha256:../../etc/passwd".into();
         let traversal = json!({"schemaVersion": 2, "config": bad, "layers": []});
-        assert!(matches!(parse(MediaType::OCI_MANIFEST, &traversal), Err(InvalidManifest::Digest { .. })));
-        assert!(matches!(Manifest::parse(None, b"\xff{"), Err(InvalidManifest::Json(_))));
+        assert!(matches!(
+            parse(MediaType::OCI_MANIFEST, &traversal),
+            Err(InvalidManifest::Digest { .. })
+        ));
+        assert!(matches!(
+            Manifest::parse(None, b"\xff{"),
+            Err(InvalidManifest::Json(_))
+        ));
     }
 }

@@ -11,28 +11,35 @@ impl MediaType {
     pub const OCI_MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
     /// The OCI image index.
     pub const OCI_INDEX: &'static str = "application/vnd.oci.image.index.v1+json";
-    /// The artifact manifest of a release candidate of the OCI specifications, which some clients still push.
+    /// The artifact manifest of a release candidate of the OCI specifications, which some clients
+    /// still push.
     pub const OCI_ARTIFACT: &'static str = "application/vnd.oci.artifact.manifest.v1+json";
     /// Docker's image manifest, version 2, schema 2.
-    pub const DOCKER_MANIFEST: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
+    pub const DOCKER_MANIFEST: &'static str =
+        "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's manifest list.
-    pub const DOCKER_LIST: &'static str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// Docker's image manifest, version 2, schema 1: out of use since 2017, and unsafe (its content is not addressed by digest).
+    pub const DOCKER_LIST: &'static str =
+        "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// Docker's image manifest, version 2, schema 1: out of use since 2017, and unsafe (its content
+    /// is not addressed by digest).
     pub const DOCKER_SCHEMA1: &'static str = "application/vnd.docker.distribution.manifest.v1+json";
     /// The same, signed.
-    pub const DOCKER_SCHEMA1_SIGNED: &'static str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    pub const DOCKER_SCHEMA1_SIGNED: &'static str =
+        "application/vnd.docker.distribution.manifest.v1+prettyjws";
     /// Content of no particular type, what a blob is served as.
     pub const OCTET_STREAM: &'static str = "application/octet-stream";
 
-    /// Takes the media type out of a `Content-Type` header, leaving its parameters away. Nothing where it is not of the form
-    /// `type/subtype` in the characters that RFC 6838 admits.
+    /// Takes the media type out of a `Content-Type` header, leaving its parameters away. Nothing
+    /// where it is not of the form `type/subtype` in the characters that RFC 6838 admits.
     pub fn parse(header: &str) -> Option<Self> {
         let text = header.split(';').next().unwrap_or_default().trim();
         let (kind, subtype) = text.split_once('/')?;
         let restricted = |part: &str| {
             !part.is_empty()
                 && part.len() <= 127
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
         };
         (restricted(kind) && restricted(subtype)).then(|| Self(text.into()))
     }
@@ -55,7 +62,12 @@ mod tests {
 
     #[test]
     fn parameters_are_left_away() {
-        assert_eq!(MediaType::parse("application/json; charset=utf-8").unwrap().as_str(), "application/json");
+        assert_eq!(
+            MediaType::parse("application/json; charset=utf-8")
+                .unwrap()
+                .as_str(),
+            "application/json"
+        );
         for bad in ["", "json", "a/", "/b", "a/b/c", "a/b\r\nx: y", "a b/c"] {
             assert_eq!(MediaType::parse(bad), None, "{bad:?}");
         }

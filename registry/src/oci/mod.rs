@@ -1,8 +1,8 @@
-//! The words of the OCI distribution and image specifications: names, tags, digests, references, media types,
-//! manifests and byte ranges.
+//! The words of the OCI distribution and image specifications: names, tags, digests, references,
+//! media types, manifests and byte ranges.
 //!
-//! A value of these types is valid by construction: the only way to get one is to parse it. This module does no I/O
-//! and knows nothing of storage or HTTP, so everything in it can be fuzzed.
+//! A value of these types is valid by construction: the only way to get one is to parse it. This
+//! module does no I/O and knows nothing of storage or HTTP, so everything in it can be fuzzed.
 
 mod digest;
 mod manifest;

@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 /// The name of a repository, such as `library/python` or `team/app`.
 ///
-/// The grammar is the distribution specification's: components of `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, joined by `/`,
-/// [`Name::MAX_BYTES`] bytes at most. Nothing that this grammar admits can leave a directory: there is no empty
-/// component, no `.` or `..`, no upper case and nothing outside ASCII.
+/// The grammar is the distribution specification's: components of
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, joined by `/`, [`Name::MAX_BYTES`] bytes at most. Nothing
+/// that this grammar admits can leave a directory: there is no empty component, no `.` or `..`, no
+/// upper case and nothing outside ASCII.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Box<str>);
 
@@ -19,7 +20,8 @@ pub struct InvalidName {
 }
 
 impl Name {
-    /// Clients limit host, slash and name together to 255 bytes; so no client can use a longer name.
+    /// Clients limit host, slash and name together to 255 bytes; so no client can use a longer
+    /// name.
     pub const MAX_BYTES: usize = 255;
 
     /// The name as text.
@@ -65,7 +67,9 @@ fn is_component(text: &str) -> bool {
     bytes
         .split(alphanumeric)
         .filter(|separator| !separator.is_empty())
-        .all(|separator| matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
+        .all(|separator| {
+            matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
+        })
 }
 
 impl fmt::Display for Name {
@@ -86,7 +90,18 @@ mod tests {
 
     #[test]
     fn accepts_the_grammar_of_the_specification() {
-        for name in ["a", "0", "a/b/c", "a.b", "a_b", "a__b", "a-b", "a---b", "library/python", "k3d-registry_local_5000_x"] {
+        for name in [
+            "a",
+            "0",
+            "a/b/c",
+            "a.b",
+            "a_b",
+            "a__b",
+            "a-b",
+            "a---b",
+            "library/python",
+            "k3d-registry_local_5000_x",
+        ] {
             assert_eq!(name.parse::<Name>().unwrap().as_str(), name);
         }
         assert!("a".repeat(255).parse::<Name>().is_ok());
@@ -95,10 +110,13 @@ mod tests {
     #[test]
     fn refuses_everything_else() {
         for name in [
-            "", "/", "a/", "/a", "a//b", "A", "a/B", ".", "..", "a/../b", "a/..", "-a", "a-", "a..b", "a___b", "a_.b", "a b", "a\0b", "a%2fb",
-            "é", "a\n", "a:b", "a@b",
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".", "..", "a/../b", "a/..", "-a", "a-",
+            "a..b", "a___b", "a_.b", "a b", "a\0b", "a%2fb", "é", "a\n", "a:b", "a@b",
         ] {
-            assert!(name.parse::<Name>().is_err(), "{name:?} was taken for a name");
+            assert!(
+                name.parse::<Name>().is_err(),
+                "{name:?} was taken for a name"
+            );
         }
         assert!("a".repeat(256).parse::<Name>().is_err());
     }

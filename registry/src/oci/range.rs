@@ -13,8 +13,8 @@ pub enum ByteRange {
     Last(u64),
 }
 
-/// The `Content-Range` of an upload's chunk in the distribution specification's form: `first-last`, both included,
-/// without unit or total.
+/// The `Content-Range` of an upload's chunk in the distribution specification's form: `first-last`,
+/// both included, without unit or total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRange {
     /// Offset of the chunk's first byte.
@@ -29,8 +29,8 @@ pub struct ContentRange {
 pub struct InvalidRange;
 
 impl ByteRange {
-    /// The range's first byte and its length within a content of `size` bytes, or nothing where it holds no byte of it
-    /// (which is answered with 416).
+    /// The range's first byte and its length within a content of `size` bytes, or nothing where it
+    /// holds no byte of it (which is answered with 416).
     pub fn resolve(self, size: u64) -> Option<(u64, u64)> {
         let (first, end) = match self {
             Self::FromTo(first, last) => (first, last.saturating_add(1).min(size)),
@@ -56,7 +56,11 @@ impl FromStr for ByteRange {
             (first, "") => Ok(Self::From(number(first)?)),
             (first, last) => {
                 let (first, last) = (number(first)?, number(last)?);
-                if first <= last { Ok(Self::FromTo(first, last)) } else { Err(InvalidRange) }
+                if first <= last {
+                    Ok(Self::FromTo(first, last))
+                } else {
+                    Err(InvalidRange)
+                }
             }
         }
     }
@@ -68,7 +72,11 @@ impl FromStr for ContentRange {
     fn from_str(text: &str) -> Result<Self, InvalidRange> {
         let (first, last) = text.split_once('-').ok_or(InvalidRange)?;
         let (first, last) = (number(first)?, number(last)?);
-        if first <= last { Ok(Self { first, last }) } else { Err(InvalidRange) }
+        if first <= last {
+            Ok(Self { first, last })
+        } else {
+            Err(InvalidRange)
+        }
     }
 }
 
@@ -87,7 +95,11 @@ mod tests {
 
     #[test]
     fn ranges_resolve_against_the_size() {
-        let resolve = |text: &str, size| text.parse::<ByteRange>().ok().map(|range| range.resolve(size));
+        let resolve = |text: &str, size| {
+            text.parse::<ByteRange>()
+                .ok()
+                .map(|range| range.resolve(size))
+        };
         assert_eq!(resolve("bytes=0-0", 10), Some(Some((0, 1))));
         assert_eq!(resolve("bytes=2-5", 10), Some(Some((2, 4))));
         assert_eq!(resolve("bytes=2-500", 10), Some(Some((2, 8))));
@@ -97,16 +109,44 @@ mod tests {
         assert_eq!(resolve("bytes=10-", 10), Some(None));
         assert_eq!(resolve("bytes=-0", 10), Some(None));
         assert_eq!(resolve("bytes=0-", 0), Some(None));
-        assert_eq!(resolve("bytes=0-18446744073709551615", 10), Some(Some((0, 10))));
+        assert_eq!(
+            resolve("bytes=0-18446744073709551615", 10),
+            Some(Some((0, 10)))
+        );
     }
 
     #[test]
     fn other_texts_are_no_ranges() {
-        for text in ["", "bytes", "bytes=", "bytes=-", "bytes=5-2", "bytes=+1-2", "bytes=1-2,4-5", "items=0-1", "bytes=18446744073709551616-"] {
-            assert!(text.parse::<ByteRange>().is_err(), "{text:?} was taken for a range");
+        for text in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=5-2",
+            "bytes=+1-2",
+            "bytes=1-2,4-5",
+            "items=0-1",
+            "bytes=18446744073709551616-",
+        ] {
+            assert!(
+                text.parse::<ByteRange>().is_err(),
+                "{text:?} was taken for a range"
+            );
         }
-        for text in ["", "0", "-1", "1-", "5-2", "bytes 0-5/6", "+0-5", "0-18446744073709551616"] {
-            assert!(text.parse::<ContentRange>().is_err(), "{text:?} was taken for a content range");
+        for text in [
+            "",
+            "0",
+            "-1",
+            "1-",
+            "5-2",
+            "bytes 0-5/6",
+            "+0-5",
+            "0-18446744073709551616",
+        ] {
+            assert!(
+                text.parse::<ContentRange>().is_err(),
+                "{text:?} was taken for a content range"
+            );
         }
         assert_eq!("0-0".parse(), Ok(ContentRange { first: 0, last: 0 }));
     }

@@ -11,7 +11,9 @@ pub struct Tag(Box<str>);
 
 /// A text that is not a tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a tag has 1 to 128 letters, digits, '_', '.' and '-', and starts with none of '.' and '-'")]
+#[error(
+    "a tag has 1 to 128 letters, digits, '_', '.' and '-', and starts with none of '.' and '-'"
+)]
 pub struct InvalidTag;
 
 /// What names a manifest within a repository.
@@ -48,7 +50,12 @@ impl FromStr for Tag {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let bytes = text.as_bytes();
         let starts_well = bytes.first().is_some_and(|byte| word(*byte));
-        if starts_well && bytes.len() <= 128 && bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'-')) {
+        if starts_well
+            && bytes.len() <= 128
+            && bytes
+                .iter()
+                .all(|byte| word(*byte) || matches!(byte, b'.' | b'-'))
+        {
             Ok(Self(text.into()))
         } else {
             Err(InvalidTag)
@@ -99,7 +106,18 @@ mod tests {
         for tag in ["latest", "1.0", "_x", "A-b_c.d", &"a".repeat(128)] {
             assert!(tag.parse::<Tag>().is_ok(), "{tag:?} was refused");
         }
-        for tag in ["", ".a", "-a", "a/b", "a b", "a:b", "é", "..", "a\n", &"a".repeat(129)] {
+        for tag in [
+            "",
+            ".a",
+            "-a",
+            "a/b",
+            "a b",
+            "a:b",
+            "é",
+            "..",
+            "a\n",
+            &"a".repeat(129),
+        ] {
             assert!(tag.parse::<Tag>().is_err(), "{tag:?} was taken for a tag");
         }
     }
@@ -108,7 +126,13 @@ mod tests {
     fn a_colon_makes_a_digest() {
         assert!(matches!("v1".parse::<Reference>(), Ok(Reference::Tag(_))));
         let digest = Digest::sha256(b"");
-        assert_eq!(digest.to_string().parse::<Reference>(), Ok(Reference::Digest(digest)));
-        assert!(matches!("sha256:abc".parse::<Reference>(), Err(InvalidReference::Digest(_))));
+        assert_eq!(
+            digest.to_string().parse::<Reference>(),
+            Ok(Reference::Digest(digest))
+        );
+        assert!(matches!(
+            "sha256:abc".parse::<Reference>(),
+            Err(InvalidReference::Digest(_))
+        ));
     }
 }

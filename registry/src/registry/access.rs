@@ -20,8 +20,9 @@ pub struct Access {
 }
 
 impl Access {
-    /// The access of a caller who did not say who they are. Without logins, that is everyone, and everyone may do
-    /// everything; which is why the server listens on loopback unless told otherwise.
+    /// The access of a caller who did not say who they are. Without logins, that is everyone, and
+    /// everyone may do everything; which is why the server listens on loopback unless told
+    /// otherwise.
     pub fn anonymous() -> Self {
         Self { _private: () }
     }
@@ -34,6 +35,13 @@ impl Access {
     /// # Errors
     /// [`Error::Denied`] where the caller may not.
     pub(super) fn check(&self, action: Action, name: &Name) -> Result<()> {
-        if self.may(action, name) { Ok(()) } else { Err(Error::Denied { action, name: name.clone() }) }
+        if self.may(action, name) {
+            Ok(())
+        } else {
+            Err(Error::Denied {
+                action,
+                name: name.clone(),
+            })
+        }
     }
 }

@@ -8,7 +8,8 @@ use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
 impl Registry {
-    /// Stores a manifest under its digest, and under a tag where `reference` is one. Returns the digest.
+    /// Stores a manifest under its digest, and under a tag where `reference` is one. Returns the
+    /// digest.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`], [`Error::ManifestBlobsUnknown`].
@@ -26,13 +27,26 @@ impl Registry {
             Reference::Digest(expected) => {
                 let actual = expected.algorithm().digest(&payload);
                 if actual != *expected {
-                    return Err(Error::DigestMismatch { expected: expected.clone(), actual });
+                    return Err(Error::DigestMismatch {
+                        expected: expected.clone(),
+                        actual,
+                    });
                 }
                 (actual, Vec::new())
             }
         };
         let manifest = Manifest::parse(content_type, &payload)?;
-        self.catalog.push_manifest(name, NewManifest { digest: digest.clone(), manifest, payload, tags }).await?;
+        self.catalog
+            .push_manifest(
+                name,
+                NewManifest {
+                    digest: digest.clone(),
+                    manifest,
+                    payload,
+                    tags,
+                },
+            )
+            .await?;
         Ok(digest)
     }
 
@@ -40,10 +54,20 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ManifestUnknown`]
-    pub async fn manifest(&self, access: &Access, name: &Name, reference: &Reference) -> Result<StoredManifest> {
+    pub async fn manifest(
+        &self,
+        access: &Access,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<StoredManifest> {
         access.check(Action::Pull, name)?;
-        let manifest = self.catalog.manifest(name, reference).await?.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
-        // Manifests are small and everything hangs on them; so each is checked whenever it is loaded.
+        let manifest = self
+            .catalog
+            .manifest(name, reference)
+            .await?
+            .ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        // Manifests are small and everything hangs on them; so each is checked whenever it is
+        // loaded.
         if manifest.digest.algorithm().digest(&manifest.payload) != manifest.digest {
             tracing::error!(repository = %name, digest = %manifest.digest, "a manifest is damaged");
             return Err(Error::ManifestUnknown(reference.clone()));
@@ -51,13 +75,23 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// The repository's tags in ASCII order, starting behind `last`: `limit` of them, or as many as fit on a page.
+    /// The repository's tags in ASCII order, starting behind `last`: `limit` of them, or as many as
+    /// fit on a page.
     ///
     /// # Errors
     /// [`Error::NameUnknown`]
-    pub async fn tags(&self, access: &Access, name: &Name, last: Option<&str>, limit: Option<usize>) -> Result<Page<Tag>> {
+    pub async fn tags(
+        &self,
+        access: &Access,
+        name: &Name,
+        last: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Page<Tag>> {
         access.check(Action::Pull, name)?;
         let limit = limit.unwrap_or(limits::PAGE).min(limits::PAGE);
-        self.catalog.tags(name, last, limit).await?.ok_or_else(|| Error::NameUnknown(name.clone()))
+        self.catalog
+            .tags(name, last, limit)
+            .await?
+            .ok_or_else(|| Error::NameUnknown(name.clone()))
     }
 }

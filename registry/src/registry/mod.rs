@@ -1,7 +1,8 @@
 //! The rules of the registry. Every effect of a request is one method of [`Registry`].
 //!
-//! Each method takes the caller's [`Access`] and checks it before anything else, and reaches content through a repository only: a
-//! digest that another repository has is as unknown as one that never existed.
+//! Each method takes the caller's [`Access`] and checks it before anything else, and reaches
+//! content through a repository only: a digest that another repository has is as unknown as one
+//! that never existed.
 
 mod access;
 mod directory;
@@ -38,7 +39,11 @@ impl Registry {
     /// Where the blob store cannot be read.
     pub async fn new(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) -> blobs::Result<Self> {
         let uploads = uploads::Uploads::load(blobs.as_ref()).await?;
-        Ok(Self { catalog, blobs, uploads })
+        Ok(Self {
+            catalog,
+            blobs,
+            uploads,
+        })
     }
 
     /// What tells this registry from any other: made at random with its store.
@@ -52,13 +57,17 @@ impl Registry {
     /// [`Error::BlobUnknown`]
     pub async fn blob(&self, access: &Access, name: &Name, digest: &Digest) -> Result<BlobRecord> {
         access.check(Action::Pull, name)?;
-        self.catalog.blob(name, digest).await?.ok_or_else(|| Error::BlobUnknown(digest.clone()))
+        self.catalog
+            .blob(name, digest)
+            .await?
+            .ok_or_else(|| Error::BlobUnknown(digest.clone()))
     }
 
     /// `length` bytes of a blob from `offset` on.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`], also where the blob's file is not what it should be: a client that is told so pushes it again.
+    /// [`Error::BlobUnknown`], also where the blob's file is not what it should be: a client that
+    /// is told so pushes it again.
     pub async fn read_blob(
         &self,
         access: &Access,
@@ -68,7 +77,11 @@ impl Registry {
         length: u64,
     ) -> Result<BoxStream<'static, blobs::Result<Bytes>>> {
         access.check(Action::Pull, name)?;
-        match self.blobs.read(&blob.location, blob.size, offset, length).await {
+        match self
+            .blobs
+            .read(&blob.location, blob.size, offset, length)
+            .await
+        {
             Err(error @ blobs::Error::Damaged { .. }) => {
                 tracing::error!(error = &error as &dyn std::error::Error, repository = %name, "a blob is damaged");
                 Err(Error::BlobUnknown(blob.location.digest.clone()))

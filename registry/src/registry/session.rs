@@ -16,12 +16,13 @@ pub(super) struct Notes {
     pub(super) algorithm: String,
 }
 
-/// An open upload. At most one request writes to it at a time, the newest: a client that comes back after its connection broke must not
-/// wait for the old request to find that out.
+/// An open upload. At most one request writes to it at a time, the newest: a client that comes back
+/// after its connection broke must not wait for the old request to find that out.
 pub(super) struct Session {
     pub(super) repository: Name,
     pub(super) algorithm: Algorithm,
-    /// Counts the requests that wrote or want to write. Whoever finds that it has moved on gives way.
+    /// Counts the requests that wrote or want to write. Whoever finds that it has moved on gives
+    /// way.
     epoch: watch::Sender<u64>,
     writer: Mutex<Tail>,
     /// Bytes stored, for those who only ask.
@@ -49,8 +50,21 @@ pub(super) struct Claim<'a> {
 }
 
 impl Session {
-    pub(super) fn new(repository: Name, algorithm: Algorithm, tail: Tail, size: u64, place: OwnedSemaphorePermit) -> Self {
-        Self { repository, algorithm, epoch: watch::Sender::new(0), writer: Mutex::new(tail), size: AtomicU64::new(size), _place: place }
+    pub(super) fn new(
+        repository: Name,
+        algorithm: Algorithm,
+        tail: Tail,
+        size: u64,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            repository,
+            algorithm,
+            epoch: watch::Sender::new(0),
+            writer: Mutex::new(tail),
+            size: AtomicU64::new(size),
+            _place: place,
+        }
     }
 
     /// Bytes stored so far.
@@ -70,7 +84,12 @@ impl Session {
         });
         let changes = self.epoch.subscribe();
         let tail = self.writer.lock().await;
-        let claim = Claim { tail, session: self, epoch, changes };
+        let claim = Claim {
+            tail,
+            session: self,
+            epoch,
+            changes,
+        };
         claim.check()?;
         Ok(claim)
     }
@@ -78,11 +97,18 @@ impl Session {
 
 impl Claim<'_> {
     fn check(&self) -> Result<()> {
-        if *self.changes.borrow() == self.epoch { Ok(()) } else { Err(Error::Superseded) }
+        if *self.changes.borrow() == self.epoch {
+            Ok(())
+        } else {
+            Err(Error::Superseded)
+        }
     }
 
     /// Waits for `future` unless a newer request claims the session.
-    pub(super) async fn unless_superseded<T>(&mut self, future: impl Future<Output = T>) -> Result<T> {
+    pub(super) async fn unless_superseded<T>(
+        &mut self,
+        future: impl Future<Output = T>,
+    ) -> Result<T> {
         let epoch = self.epoch;
         tokio::select! {
             biased;

@@ -15,7 +15,8 @@ use crate::limits;
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 
 /// A request's body as it arrives.
-pub type Content<'a> = Pin<&'a mut (dyn Stream<Item = std::result::Result<Bytes, ContentError>> + Send)>;
+pub type Content<'a> =
+    Pin<&'a mut (dyn Stream<Item = std::result::Result<Bytes, ContentError>> + Send)>;
 
 /// Why a request's body did not arrive whole.
 #[derive(Debug, thiserror::Error)]
@@ -43,21 +44,40 @@ struct Finished {
 }
 
 impl Uploads {
-    /// Takes over what an earlier process left. Uploads without readable notes are of no use to anyone and go.
+    /// Takes over what an earlier process left. Uploads without readable notes are of no use to
+    /// anyone and go.
     pub(super) async fn load(store: &dyn BlobStore) -> blobs::Result<Self> {
         let places = Arc::new(Semaphore::new(limits::OPEN_UPLOADS));
         let mut sessions = HashMap::new();
         for (upload, notes) in store.uploads().await? {
             let place = places.clone().try_acquire_owned();
             let size = store.upload_size(&upload).await.unwrap_or(0);
-            match (serde_json::from_slice::<Notes>(&notes).ok().and_then(|notes| notes.parse()), place) {
+            match (
+                serde_json::from_slice::<Notes>(&notes)
+                    .ok()
+                    .and_then(|notes| notes.parse()),
+                place,
+            ) {
                 (Some((repository, algorithm)), Ok(place)) => {
-                    sessions.insert(upload, Arc::new(Session::new(repository, algorithm, Tail::Dormant, size, place)));
+                    sessions.insert(
+                        upload,
+                        Arc::new(Session::new(
+                            repository,
+                            algorithm,
+                            Tail::Dormant,
+                            size,
+                            place,
+                        )),
+                    );
                 }
                 _ => store.discard_upload(&upload).await?,
             }
         }
-        Ok(Self { sessions: Mutex::new(sessions), finished: Mutex::default(), places })
+        Ok(Self {
+            sessions: Mutex::new(sessions),
+            finished: Mutex::default(),
+            places,
+        })
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
@@ -71,7 +91,9 @@ impl Uploads {
     /// A repository's open upload. Another repository's is as unknown as one that never was.
     fn session(&self, name: &Name, upload: &UploadId) -> Result<Arc<Session>> {
         let session = self.sessions().get(upload).cloned();
-        session.filter(|session| session.repository == *name).ok_or_else(|| Error::UploadUnknown(upload.clone()))
+        session
+            .filter(|session| session.repository == *name)
+            .ok_or_else(|| Error::UploadUnknown(upload.clone()))
     }
 
     fn finish(&self, name: &Name, upload: &UploadId, digest: &Digest) {
@@ -82,13 +104,20 @@ impl Uploads {
             finished.blobs.remove(&oldest);
         }
         finished.order.push_back(upload.clone());
-        finished.blobs.insert(upload.clone(), (name.clone(), digest.clone()));
+        finished
+            .blobs
+            .insert(upload.clone(), (name.clone(), digest.clone()));
         drop(finished);
         self.sessions().remove(upload);
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit> {
-        match tokio::time::timeout(limits::OPEN_UPLOAD_WAIT, self.places.clone().acquire_owned()).await {
+        match tokio::time::timeout(
+            limits::OPEN_UPLOAD_WAIT,
+            self.places.clone().acquire_owned(),
+        )
+        .await
+        {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Error::TooManyUploads),
         }
@@ -100,15 +129,25 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::TooManyUploads`]
-    pub async fn start_upload(&self, access: &Access, name: &Name, algorithm: Algorithm) -> Result<UploadId> {
+    pub async fn start_upload(
+        &self,
+        access: &Access,
+        name: &Name,
+        algorithm: Algorithm,
+    ) -> Result<UploadId> {
         access.check(Action::Push, name)?;
         let place = self.uploads.place().await?;
         let upload = UploadId::random()?;
-        let notes = Notes { repository: name.to_string(), algorithm: algorithm.to_string() };
+        let notes = Notes {
+            repository: name.to_string(),
+            algorithm: algorithm.to_string(),
+        };
         let notes = serde_json::to_vec(&notes).unwrap_or_default();
         let writer = self.blobs.create_upload(&upload, &notes, algorithm).await?;
         let session = Session::new(name.clone(), algorithm, Tail::Open(writer), 0, place);
-        self.uploads.sessions().insert(upload.clone(), Arc::new(session));
+        self.uploads
+            .sessions()
+            .insert(upload.clone(), Arc::new(session));
         Ok(upload)
     }
 
@@ -121,24 +160,35 @@ impl Registry {
         Ok(self.uploads.session(name, upload)?.size())
     }
 
-    /// Adds a body to an open upload, as it arrives, and returns the upload's size. With a `range` the chunk has to begin where the upload
-    /// ends. What arrives before an error stays, and the upload goes on behind it.
+    /// Adds a body to an open upload, as it arrives, and returns the upload's size. With a `range`
+    /// the chunk has to begin where the upload ends. What arrives before an error stays, and
+    /// the upload goes on behind it.
     ///
     /// # Errors
-    /// [`Error::UploadUnknown`], [`Error::ChunkOutOfOrder`], [`Error::ChunkSize`], [`Error::Superseded`], [`Error::Content`].
-    pub async fn append(&self, access: &Access, name: &Name, upload: &UploadId, range: Option<ContentRange>, body: Content<'_>) -> Result<u64> {
+    /// [`Error::UploadUnknown`], [`Error::ChunkOutOfOrder`], [`Error::ChunkSize`],
+    /// [`Error::Superseded`], [`Error::Content`].
+    pub async fn append(
+        &self,
+        access: &Access,
+        name: &Name,
+        upload: &UploadId,
+        range: Option<ContentRange>,
+        body: Content<'_>,
+    ) -> Result<u64> {
         access.check(Action::Push, name)?;
         let session = self.uploads.session(name, upload)?;
         let mut claim = session.claim().await?;
-        self.append_to(&session, &mut claim, upload, range, body).await
+        self.append_to(&session, &mut claim, upload, range, body)
+            .await
     }
 
-    /// Adds the last body to an open upload, compares the whole with `digest` and makes it a blob of the repository. When this returns,
-    /// the blob survives anything. Asked again for an upload that it finished, it says so again.
+    /// Adds the last body to an open upload, compares the whole with `digest` and makes it a blob
+    /// of the repository. When this returns, the blob survives anything. Asked again for an
+    /// upload that it finished, it says so again.
     ///
     /// # Errors
-    /// As [`Registry::append`]. [`Error::DigestMismatch`] and failures to store ends the upload: nothing that could be added would make it
-    /// right.
+    /// As [`Registry::append`]. [`Error::DigestMismatch`] and failures to store ends the upload:
+    /// nothing that could be added would make it right.
     pub async fn finish_upload(
         &self,
         access: &Access,
@@ -151,13 +201,20 @@ impl Registry {
         access.check(Action::Push, name)?;
         let session = match self.uploads.session(name, upload) {
             Ok(session) => session,
-            Err(unknown) => return if self.has_finished(name, upload, digest).await? { Ok(()) } else { Err(unknown) },
+            Err(unknown) => {
+                return if self.has_finished(name, upload, digest).await? {
+                    Ok(())
+                } else {
+                    Err(unknown)
+                };
+            }
         };
         let mut claim = session.claim().await?;
         if matches!(*claim.tail, Tail::Closed) && self.has_finished(name, upload, digest).await? {
             return Ok(());
         }
-        self.append_to(&session, &mut claim, upload, range, body).await?;
+        self.append_to(&session, &mut claim, upload, range, body)
+            .await?;
         // The upload is whole. Whatever happens now, it is over.
         let Tail::Open(writer) = std::mem::replace(&mut *claim.tail, Tail::Dormant) else {
             return Err(Error::UploadUnknown(upload.clone()));
@@ -166,7 +223,8 @@ impl Registry {
         *claim.tail = Tail::Closed;
         match &committed {
             Ok(()) => self.uploads.finish(name, upload, digest),
-            // Also after a failed sync: the kernel may have dropped what it could not write and call a second sync a success.
+            // Also after a failed sync: the kernel may have dropped what it could not write and
+            // call a second sync a success.
             Err(_) => self.discard(upload).await?,
         }
         committed
@@ -176,22 +234,38 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::UploadUnknown`]
-    pub async fn cancel_upload(&self, access: &Access, name: &Name, upload: &UploadId) -> Result<()> {
+    pub async fn cancel_upload(
+        &self,
+        access: &Access,
+        name: &Name,
+        upload: &UploadId,
+    ) -> Result<()> {
         access.check(Action::Push, name)?;
         let session = self.uploads.session(name, upload)?;
         let mut claim = session.claim().await?;
-        if matches!(std::mem::replace(&mut *claim.tail, Tail::Closed), Tail::Closed) {
+        if matches!(
+            std::mem::replace(&mut *claim.tail, Tail::Closed),
+            Tail::Closed
+        ) {
             return Err(Error::UploadUnknown(upload.clone()));
         }
         self.discard(upload).await
     }
 
-    /// Gives the repository a blob that is in the store already: one that `from` has, or any that the caller may read without `from`. Says
-    /// whether there is one; where there is none, the client uploads it.
+    /// Gives the repository a blob that is in the store already: one that `from` has, or any that
+    /// the caller may read without `from`. Says whether there is one; where there is none, the
+    /// client uploads it.
     ///
     /// # Errors
-    /// [`Error::Denied`] for the target; a source that may not be read is one that has no such blob.
-    pub async fn mount(&self, access: &Access, name: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool> {
+    /// [`Error::Denied`] for the target; a source that may not be read is one that has no such
+    /// blob.
+    pub async fn mount(
+        &self,
+        access: &Access,
+        name: &Name,
+        digest: &Digest,
+        from: Option<&Name>,
+    ) -> Result<bool> {
         access.check(Action::Push, name)?;
         if from.is_some_and(|from| !access.may(Action::Pull, from)) {
             return Ok(false);
@@ -218,10 +292,20 @@ impl Registry {
         let offset = writer.size();
         claim.publish_size(offset);
         let result = match range {
-            Some(range) if range.first != offset => {
-                Err(Error::ChunkOutOfOrder { first: range.first, offset, upload: upload.clone() })
+            Some(range) if range.first != offset => Err(Error::ChunkOutOfOrder {
+                first: range.first,
+                offset,
+                upload: upload.clone(),
+            }),
+            _ => {
+                copy(
+                    claim,
+                    writer.as_mut(),
+                    body,
+                    range.map(|range| range.last - range.first + 1),
+                )
+                .await
             }
-            _ => copy(claim, writer.as_mut(), body, range.map(|range| range.last - range.first + 1)).await,
         };
         let size = writer.size();
         claim.publish_size(size);
@@ -232,20 +316,35 @@ impl Registry {
         result.map(|()| size)
     }
 
-    /// Makes an upload's content a blob of the repository: checked, then on disk, then in the catalog.
-    async fn commit(&self, name: &Name, upload: &UploadId, digest: &Digest, mut writer: Box<dyn UploadWriter>) -> Result<()> {
+    /// Makes an upload's content a blob of the repository: checked, then on disk, then in the
+    /// catalog.
+    async fn commit(
+        &self,
+        name: &Name,
+        upload: &UploadId,
+        digest: &Digest,
+        mut writer: Box<dyn UploadWriter>,
+    ) -> Result<()> {
         writer.verify(digest).await.map_err(|error| match error {
-            blobs::Error::DigestMismatch { actual } => Error::DigestMismatch { expected: digest.clone(), actual },
+            blobs::Error::DigestMismatch { actual } => Error::DigestMismatch {
+                expected: digest.clone(),
+                actual,
+            },
             other => Error::Blobs(other),
         })?;
-        // The bytes are here already: no need to make another copy of them safe. (If they went away this moment, ours is committed.)
+        // The bytes are here already: no need to make another copy of them safe. (If they went away
+        // this moment, ours is committed.)
         if self.catalog.has_blob(digest).await? && self.catalog.mount(name, digest, None).await? {
             drop(writer);
             return Ok(self.blobs.discard_upload(upload).await?);
         }
         let size = writer.size();
         let location = writer.commit(digest).await?;
-        for superfluous in self.catalog.add_blob(name, digest, size, &location.upload).await? {
+        for superfluous in self
+            .catalog
+            .add_blob(name, digest, size, &location.upload)
+            .await?
+        {
             self.blobs.delete(&superfluous).await?;
         }
         Ok(())
@@ -256,23 +355,45 @@ impl Registry {
         Ok(self.blobs.discard_upload(upload).await?)
     }
 
-    /// Whether this upload became this blob; so that a client whose answer was lost may ask again, even of the next process.
+    /// Whether this upload became this blob; so that a client whose answer was lost may ask again,
+    /// even of the next process.
     async fn has_finished(&self, name: &Name, upload: &UploadId, digest: &Digest) -> Result<bool> {
-        if self.uploads.finished().blobs.get(upload).is_some_and(|(repository, blob)| repository == name && blob == digest) {
+        if self
+            .uploads
+            .finished()
+            .blobs
+            .get(upload)
+            .is_some_and(|(repository, blob)| repository == name && blob == digest)
+        {
             return Ok(true);
         }
-        Ok(self.catalog.blob(name, digest).await?.is_some_and(|blob| blob.location.upload == *upload))
+        Ok(self
+            .catalog
+            .blob(name, digest)
+            .await?
+            .is_some_and(|blob| blob.location.upload == *upload))
     }
 }
 
-/// Moves a body into an upload. While one piece is written and hashed, the next is gathered, so that network and disk work at the same time.
-async fn copy(claim: &mut Claim<'_>, writer: &mut dyn UploadWriter, mut body: Content<'_>, expected: Option<u64>) -> Result<()> {
+/// Moves a body into an upload. While one piece is written and hashed, the next is gathered, so
+/// that network and disk work at the same time.
+async fn copy(
+    claim: &mut Claim<'_>,
+    writer: &mut dyn UploadWriter,
+    mut body: Content<'_>,
+    expected: Option<u64>,
+) -> Result<()> {
     let limit = expected.unwrap_or(u64::MAX);
     let mut received = 0;
-    let mut piece = claim.unless_superseded(gather(body.as_mut(), limit, &mut received)).await?;
+    let mut piece = claim
+        .unless_superseded(gather(body.as_mut(), limit, &mut received))
+        .await?;
     while piece.end.is_none() {
         let append = writer.append(piece.frames);
-        let (appended, gathered) = tokio::join!(append, claim.unless_superseded(gather(body.as_mut(), limit, &mut received)));
+        let (appended, gathered) = tokio::join!(
+            append,
+            claim.unless_superseded(gather(body.as_mut(), limit, &mut received))
+        );
         appended?;
         claim.publish_size(writer.size());
         piece = gathered?;
@@ -281,7 +402,10 @@ async fn copy(claim: &mut Claim<'_>, writer: &mut dyn UploadWriter, mut body: Co
     claim.publish_size(writer.size());
     piece.end.unwrap_or(Ok(()))?;
     match expected {
-        Some(expected) if expected != received => Err(Error::ChunkSize { expected, actual: received }),
+        Some(expected) if expected != received => Err(Error::ChunkSize {
+            expected,
+            actual: received,
+        }),
         _ => Ok(()),
     }
 }
@@ -304,7 +428,10 @@ async fn gather(mut body: Content<'_>, limit: u64, received: &mut u64) -> Piece 
             Some(Ok(frame)) => {
                 let total = *received + frame.len() as u64;
                 if total > limit {
-                    break Some(Err(Error::ChunkSize { expected: limit, actual: total }));
+                    break Some(Err(Error::ChunkSize {
+                        expected: limit,
+                        actual: total,
+                    }));
                 }
                 *received = total;
                 size += frame.len();

@@ -14,17 +14,28 @@ use tokio::sync::Semaphore;
 use super::stream::WriteDeadline;
 use crate::limits;
 
-/// Accepts connections for as long as it is polled. A place is taken before a connection is accepted, so that the ones that are too many wait
-/// in the kernel, where they cost next to nothing.
-pub(super) async fn accept(listener: TcpListener, router: Router, places: Arc<Semaphore>, graceful: Arc<GracefulShutdown>) {
+/// Accepts connections for as long as it is polled. A place is taken before a connection is
+/// accepted, so that the ones that are too many wait in the kernel, where they cost next to
+/// nothing.
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    places: Arc<Semaphore>,
+    graceful: Arc<GracefulShutdown>,
+) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         let stream = next(&listener).await;
         let connection = graceful.watch(connection(stream, router.clone()));
         tokio::spawn(async move {
             // Peers that break off or talk something else than HTTP are nothing to worry about.
             if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection ended early"
+                );
             }
             drop(place);
         });
@@ -34,17 +45,22 @@ pub(super) async fn accept(listener: TcpListener, router: Router, places: Arc<Se
 type Connection = http1::Connection<TokioIo<WriteDeadline<TcpStream>>, TowerToHyperService<Router>>;
 
 fn connection(stream: TcpStream, router: Router) -> Connection {
-    // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and no client speaks HTTP/2 without TLS. A TLS
-    // handshake that comes in here is answered with `HTTP/1.1 400`, by which clients know to go on in plain text.
+    // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and
+    // no client speaks HTTP/2 without TLS. A TLS handshake that comes in here is answered with
+    // `HTTP/1.1 400`, by which clients know to go on in plain text.
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_WAIT)
         .max_headers(limits::HEADERS)
         .max_buf_size(limits::READ_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(WriteDeadline::new(stream, limits::WRITE_IDLE)), TowerToHyperService::new(router))
+        .serve_connection(
+            TokioIo::new(WriteDeadline::new(stream, limits::WRITE_IDLE)),
+            TowerToHyperService::new(router),
+        )
 }
 
-/// The next connection. Out of file descriptors is a state that passes; trying again at once would only burn the processor.
+/// The next connection. Out of file descriptors is a state that passes; trying again at once would
+/// only burn the processor.
 async fn next(listener: &TcpListener) -> TcpStream {
     let mut pause = Duration::from_millis(5);
     loop {
@@ -55,7 +71,10 @@ async fn next(listener: &TcpListener) -> TcpStream {
                 return stream;
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not accept a connection"
+                );
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }

@@ -24,7 +24,10 @@ pub enum ListenError {
 
 impl ListenError {
     pub(super) fn unnamed(source: io::Error) -> Self {
-        Self::Io { address: None, source }
+        Self::Io {
+            address: None,
+            source,
+        }
     }
 }
 
@@ -37,10 +40,20 @@ pub(super) fn all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenEr
             Ok(listener) => listeners.push(listener),
             Err(error) if address.is_ipv6() && is_missing(&error) => {
                 tracing::debug!(%address, "this machine has no IPv6 there");
-                without_ipv6 = Some(ListenError::Io { address: Some(address), source: error });
+                without_ipv6 = Some(ListenError::Io {
+                    address: Some(address),
+                    source: error,
+                });
             }
-            Err(error) if error.kind() == ErrorKind::AddrInUse => return Err(ListenError::InUse(address)),
-            Err(source) => return Err(ListenError::Io { address: Some(address), source }),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                return Err(ListenError::InUse(address));
+            }
+            Err(source) => {
+                return Err(ListenError::Io {
+                    address: Some(address),
+                    source,
+                });
+            }
         }
     }
     match without_ipv6 {
@@ -50,7 +63,11 @@ pub(super) fn all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenEr
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         // Each family has a listener of its own, whatever the system's default is.
         socket.set_only_v6(true)?;

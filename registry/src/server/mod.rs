@@ -23,14 +23,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on all of `addresses`. An IPv6 address on a machine without IPv6 is left out, as long as another one remains.
+    /// Listens on all of `addresses`. An IPv6 address on a machine without IPv6 is left out, as
+    /// long as another one remains.
     ///
     /// # Errors
     /// [`ListenError`], with the address.
     pub fn listen(addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let listeners = listen::all(addresses)?;
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(ListenError::unnamed)?;
-        Ok(Self { listeners, addresses })
+        let addresses = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()
+            .map_err(ListenError::unnamed)?;
+        Ok(Self {
+            listeners,
+            addresses,
+        })
     }
 
     /// The addresses listened on, with the ports that the system chose where 0 was asked for.
@@ -38,7 +46,8 @@ impl Server {
         &self.addresses
     }
 
-    /// Answers requests until `stop` is done. Running requests then get [`limits::SHUTDOWN_WAIT`] to finish; idle connections are closed at once.
+    /// Answers requests until `stop` is done. Running requests then get [`limits::SHUTDOWN_WAIT`]
+    /// to finish; idle connections are closed at once.
     pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
         let graceful = Arc::new(GracefulShutdown::new());
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
@@ -46,7 +55,14 @@ impl Server {
         let loops: Vec<_> = self
             .listeners
             .into_iter()
-            .map(|listener| tokio::spawn(accept::accept(listener, router.clone(), places.clone(), graceful.clone())))
+            .map(|listener| {
+                tokio::spawn(accept::accept(
+                    listener,
+                    router.clone(),
+                    places.clone(),
+                    graceful.clone(),
+                ))
+            })
             .collect();
         stop.await;
         for accepting in loops {
@@ -54,8 +70,13 @@ impl Server {
             // Ended, it has let go of its share of `graceful`.
             let _ = accepting.await;
         }
-        let Some(graceful) = Arc::into_inner(graceful) else { return };
-        if tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown()).await.is_err() {
+        let Some(graceful) = Arc::into_inner(graceful) else {
+            return;
+        };
+        if tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not finish in time; they are cut off");
         }
     }

@@ -16,11 +16,14 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(root: &Path) -> Self {
-        Self { blobs: root.join("blobs"), uploads: root.join("uploads") }
+        Self {
+            blobs: root.join("blobs"),
+            uploads: root.join("uploads"),
+        }
     }
 
-    /// Makes the folders that are missing. The fan-out folders are made once and for all, so that a commit has to sync one
-    /// folder only; they are synced before the first blob goes into one.
+    /// Makes the folders that are missing. The fan-out folders are made once and for all, so that a
+    /// commit has to sync one folder only; they are synced before the first blob goes into one.
     pub(super) fn create(&self) -> Result<()> {
         create_dir(&self.uploads)?;
         let complete = self.blobs.join("fan-out");
@@ -53,11 +56,14 @@ impl Layout {
     pub(super) fn blob_folder(&self, location: &Location) -> PathBuf {
         let digest = &location.digest;
         // A digest's hexadecimal part has 64 digits at least.
-        self.blobs.join(digest.algorithm().as_str()).join(&digest.hex()[..2])
+        self.blobs
+            .join(digest.algorithm().as_str())
+            .join(&digest.hex()[..2])
     }
 
     pub(super) fn blob(&self, location: &Location) -> PathBuf {
-        self.blob_folder(location).join(format!("{}.{}", location.digest.hex(), location.upload))
+        self.blob_folder(location)
+            .join(format!("{}.{}", location.digest.hex(), location.upload))
     }
 
     pub(super) fn upload(&self, upload: &UploadId) -> PathBuf {
@@ -72,12 +78,17 @@ impl Layout {
         self.upload(upload).join("session")
     }
 
-    /// The uploads on disk with their notes; empty notes where a crash came before they were written.
+    /// The uploads on disk with their notes; empty notes where a crash came before they were
+    /// written.
     pub(super) fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>> {
         let mut uploads = Vec::new();
         for entry in fs::read_dir(&self.uploads).map_err(Error::io("list", &self.uploads))? {
             let entry = entry.map_err(Error::io("list", &self.uploads))?;
-            let Some(upload) = entry.file_name().to_str().and_then(|name| name.parse::<UploadId>().ok()) else {
+            let Some(upload) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<UploadId>().ok())
+            else {
                 continue;
             };
             let path = self.upload_session(&upload);
@@ -97,7 +108,9 @@ impl Layout {
         remove_file(&self.upload_session(upload))?;
         let folder = self.upload(upload);
         match fs::remove_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &folder)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &folder)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -105,7 +118,9 @@ impl Layout {
 
 /// Makes a folder's entries survive power loss.
 pub(super) fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io("sync", folder))
 }
 
 fn create_dir(path: &Path) -> Result<()> {

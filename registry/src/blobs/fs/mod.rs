@@ -26,9 +26,10 @@ use layout::Layout;
 /// uploads/<upload>/data                       its bytes so far
 /// ```
 ///
-/// A file under `blobs/` is always whole: it is renamed there after its digest was checked and its bytes were synced. A file
-/// there that the catalog does not name is an orphan of a crash and is never served. What is under `uploads/` may be cut
-/// off anywhere; its length is the offset at which the upload goes on.
+/// A file under `blobs/` is always whole: it is renamed there after its digest was checked and its
+/// bytes were synced. A file there that the catalog does not name is an orphan of a crash and is
+/// never served. What is under `uploads/` may be cut off anywhere; its length is the offset at
+/// which the upload goes on.
 pub struct FsStore {
     layout: Arc<Layout>,
 }
@@ -41,11 +42,16 @@ impl FsStore {
     pub fn open(root: &Path) -> Result<Self> {
         let layout = Layout::new(root);
         layout.create()?;
-        Ok(Self { layout: Arc::new(layout) })
+        Ok(Self {
+            layout: Arc::new(layout),
+        })
     }
 
     /// Runs file I/O where it may block.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Layout) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let layout = self.layout.clone();
         spawn_blocking(move || work(&layout)).await
     }
@@ -69,17 +75,26 @@ impl BlobStore for FsStore {
             // Under another name first: a crash must not leave an empty id behind.
             let new = path.with_extension("new");
             let mut file = fs::File::create(&new).map_err(Error::io("create", &new))?;
-            file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(Error::io("write", &new))?;
+            file.write_all(line.as_bytes())
+                .and_then(|()| file.sync_all())
+                .map_err(Error::io("write", &new))?;
             fs::rename(&new, &path).map_err(Error::io("rename", &new))?;
             layout.sync_blobs()
         })
         .await
     }
 
-    async fn create_upload(&self, upload: &UploadId, session: &[u8], algorithm: Algorithm) -> Result<Box<dyn UploadWriter>> {
+    async fn create_upload(
+        &self,
+        upload: &UploadId,
+        session: &[u8],
+        algorithm: Algorithm,
+    ) -> Result<Box<dyn UploadWriter>> {
         let (upload, session) = (upload.clone(), session.to_vec());
         let layout = self.layout.clone();
-        let writer = spawn_blocking(move || write::Writer::create(layout, upload, &session, algorithm)).await?;
+        let writer =
+            spawn_blocking(move || write::Writer::create(layout, upload, &session, algorithm))
+                .await?;
         Ok(Box::new(writer))
     }
 
@@ -91,34 +106,50 @@ impl BlobStore for FsStore {
         let upload = upload.clone();
         self.blocking(move |layout| {
             let path = layout.upload_data(&upload);
-            Ok(fs::symlink_metadata(&path).map_err(Error::io("look at", &path))?.len())
+            Ok(fs::symlink_metadata(&path)
+                .map_err(Error::io("look at", &path))?
+                .len())
         })
         .await
     }
 
-    async fn resume_upload(&self, upload: &UploadId, algorithm: Algorithm) -> Result<Box<dyn UploadWriter>> {
+    async fn resume_upload(
+        &self,
+        upload: &UploadId,
+        algorithm: Algorithm,
+    ) -> Result<Box<dyn UploadWriter>> {
         let (layout, upload) = (self.layout.clone(), upload.clone());
-        let writer = spawn_blocking(move || write::Writer::resume(layout, upload, algorithm)).await?;
+        let writer =
+            spawn_blocking(move || write::Writer::resume(layout, upload, algorithm)).await?;
         Ok(Box::new(writer))
     }
 
     async fn discard_upload(&self, upload: &UploadId) -> Result<()> {
         let upload = upload.clone();
-        self.blocking(move |layout| layout.remove_upload(&upload)).await
+        self.blocking(move |layout| layout.remove_upload(&upload))
+            .await
     }
 
-    async fn read(&self, location: &Location, size: u64, offset: u64, length: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
+    async fn read(
+        &self,
+        location: &Location,
+        size: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let (layout, location) = (self.layout.clone(), location.clone());
         read::read(layout, location, size, offset, length).await
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {
         let location = location.clone();
-        self.blocking(move |layout| remove_file(&layout.blob(&location))).await
+        self.blocking(move |layout| remove_file(&layout.blob(&location)))
+            .await
     }
 }
 
-/// Options to open a file with that is ours: a symbolic link in its place was planted by someone else.
+/// Options to open a file with that is ours: a symbolic link in its place was planted by someone
+/// else.
 fn no_follow() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
@@ -127,21 +158,36 @@ fn no_follow() -> OpenOptions {
 
 fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
 
-/// Runs file I/O where it may block. A panic in there is a bug, and fails the request instead of the server.
-async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        Err(Error::Io { action: "finish work on", what: "the blob store".to_owned(), source: io::Error::other(panic) })
-    })
+/// Runs file I/O where it may block. A panic in there is a bug, and fails the request instead of
+/// the server.
+async fn spawn_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| {
+            Err(Error::Io {
+                action: "finish work on",
+                what: "the blob store".to_owned(),
+                source: io::Error::other(panic),
+            })
+        })
 }
 
 impl Error {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let what = path.display().to_string();
-        move |source| Self::Io { action, what, source }
+        move |source| Self::Io {
+            action,
+            what,
+            source,
+        }
     }
 }

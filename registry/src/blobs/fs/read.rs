@@ -22,8 +22,8 @@ struct Reader {
     left: u64,
 }
 
-/// Opens a blob and reads `length` bytes from `offset` on. Opening and the first read are one blocking call, so that a small blob costs
-/// no more than that.
+/// Opens a blob and reads `length` bytes from `offset` on. Opening and the first read are one
+/// blocking call, so that a small blob costs no more than that.
 pub(super) async fn read(
     layout: Arc<Layout>,
     location: Location,
@@ -33,20 +33,35 @@ pub(super) async fn read(
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let (first, reader) = spawn_blocking(move || {
         let path = layout.blob(&location);
-        let mut file = no_follow().read(true).open(&path).map_err(Error::io("open", &path))?;
+        let mut file = no_follow()
+            .read(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
         let actual = file.metadata().map_err(Error::io("look at", &path))?.len();
         if actual != size {
-            return Err(Error::Damaged { location, expected: size, actual });
+            return Err(Error::Damaged {
+                location,
+                expected: size,
+                actual,
+            });
         }
-        file.seek(SeekFrom::Start(offset)).map_err(Error::io("seek in", &path))?;
-        Reader { layout, location, file, left: length }.next()
+        file.seek(SeekFrom::Start(offset))
+            .map_err(Error::io("seek in", &path))?;
+        Reader {
+            layout,
+            location,
+            file,
+            left: length,
+        }
+        .next()
     })
     .await?;
     let rest = stream::unfold(Some(reader), |reader| async move {
         let reader = reader.filter(|reader| reader.left > 0)?;
         Some(match spawn_blocking(move || reader.next()).await {
             Ok((piece, reader)) => (Ok(piece), Some(reader)),
-            // An error ends the stream, and with it the answer: the client sees that it was cut short.
+            // An error ends the stream, and with it the answer: the client sees that it was cut
+            // short.
             Err(error) => (Err(error), None),
         })
     });
@@ -60,7 +75,10 @@ impl Reader {
         let failed = |error| Error::io("read", &self.layout.blob(&self.location))(error);
         // Into spare capacity, which unlike a buffer of zeros costs nothing to make.
         let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(limits::READ_BYTES));
-        (&self.file).take(length).read_to_end(&mut piece).map_err(failed)?;
+        (&self.file)
+            .take(length)
+            .read_to_end(&mut piece)
+            .map_err(failed)?;
         if piece.len() as u64 != length {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -17,7 +17,8 @@ pub(super) struct Writer {
     layout: Arc<Layout>,
     upload: UploadId,
     size: u64,
-    /// Nothing while a blocking call has it, and for ever if that call failed or nobody waited for it.
+    /// Nothing while a blocking call has it, and for ever if that call failed or nobody waited for
+    /// it.
     end: Option<End>,
 }
 
@@ -28,29 +29,67 @@ struct End {
 }
 
 impl Writer {
-    /// Begins an upload. Nothing is synced: until the blob is committed, the client has no promise that power loss could break.
-    pub(super) fn create(layout: Arc<Layout>, upload: UploadId, session: &[u8], algorithm: Algorithm) -> Result<Self> {
+    /// Begins an upload. Nothing is synced: until the blob is committed, the client has no promise
+    /// that power loss could break.
+    pub(super) fn create(
+        layout: Arc<Layout>,
+        upload: UploadId,
+        session: &[u8],
+        algorithm: Algorithm,
+    ) -> Result<Self> {
         let folder = layout.upload(&upload);
         fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
         // The notes come first: data without an owner would have to be thrown away.
         let notes = layout.upload_session(&upload);
         fs::write(&notes, session).map_err(Error::io("write", &notes))?;
         let path = layout.upload_data(&upload);
-        let file = no_follow().read(true).write(true).create_new(true).open(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { layout, upload, size: 0, end: Some(End { file, hasher: algorithm.hasher() }) })
+        let file = no_follow()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+        Ok(Self {
+            layout,
+            upload,
+            size: 0,
+            end: Some(End {
+                file,
+                hasher: algorithm.hasher(),
+            }),
+        })
     }
 
-    /// Goes on at the end of what is stored. The hash is always taken anew from the bytes that are there: a saved hash state could
-    /// outlive its bytes in a power cut, and a hole full of zeros would then get a matching digest.
-    pub(super) fn resume(layout: Arc<Layout>, upload: UploadId, algorithm: Algorithm) -> Result<Self> {
+    /// Goes on at the end of what is stored. The hash is always taken anew from the bytes that are
+    /// there: a saved hash state could outlive its bytes in a power cut, and a hole full of
+    /// zeros would then get a matching digest.
+    pub(super) fn resume(
+        layout: Arc<Layout>,
+        upload: UploadId,
+        algorithm: Algorithm,
+    ) -> Result<Self> {
         let path = layout.upload_data(&upload);
         // A crash may have come between the notes and the data.
-        let mut file = no_follow().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io("open", &path))?;
+        let mut file = no_follow()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
         let (hasher, size) = hash(&mut file, algorithm).map_err(Error::io("read", &path))?;
-        Ok(Self { layout, upload, size, end: Some(End { file, hasher }) })
+        Ok(Self {
+            layout,
+            upload,
+            size,
+            end: Some(End { file, hasher }),
+        })
     }
 
-    async fn with_end<T: Send + 'static>(&mut self, work: impl FnOnce(&mut End) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn with_end<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut End) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let mut end = self.end.take().ok_or(Error::Interrupted)?;
         let (end, value) = spawn_blocking(move || work(&mut end).map(|value| (end, value))).await?;
         self.end = Some(end);
@@ -85,10 +124,15 @@ impl UploadWriter for Writer {
         let expected = digest.clone();
         self.with_end(move |end| {
             if end.hasher.algorithm() != expected.algorithm() {
-                (end.hasher, _) = hash(&mut end.file, expected.algorithm()).map_err(Error::io("read", &path))?;
+                (end.hasher, _) =
+                    hash(&mut end.file, expected.algorithm()).map_err(Error::io("read", &path))?;
             }
             let actual = end.hasher.clone().finish();
-            if actual == expected { Ok(()) } else { Err(Error::DigestMismatch { actual }) }
+            if actual == expected {
+                Ok(())
+            } else {
+                Err(Error::DigestMismatch { actual })
+            }
         })
         .await
     }
@@ -96,17 +140,26 @@ impl UploadWriter for Writer {
     /// What a crash leaves after each step:
     ///
     /// 1. sync the data: an open upload, whose bytes are all there;
-    /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a part of it;
-    /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not served, and a sweep of
-    ///    orphans takes it. The caller's transaction makes it a blob;
-    /// 4. remove what is left of the upload: notes without data, which the next start takes for an empty upload, and its
-    ///    expiry removes.
+    /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a
+    ///    part of it;
+    /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not
+    ///    served, and a sweep of orphans takes it. The caller's transaction makes it a blob;
+    /// 4. remove what is left of the upload: notes without data, which the next start takes for an
+    ///    empty upload, and its expiry removes.
     ///
-    /// A failed sync is never tried again on the same file: the kernel may have dropped the pages and call the second one a success.
+    /// A failed sync is never tried again on the same file: the kernel may have dropped the pages
+    /// and call the second one a success.
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Location> {
         let End { file, hasher } = self.end.take().ok_or(Error::Interrupted)?;
-        debug_assert_eq!(hasher.algorithm(), digest.algorithm(), "commit comes after verify");
-        let location = Location { digest: digest.clone(), upload: self.upload.clone() };
+        debug_assert_eq!(
+            hasher.algorithm(),
+            digest.algorithm(),
+            "commit comes after verify"
+        );
+        let location = Location {
+            digest: digest.clone(),
+            upload: self.upload.clone(),
+        };
         let layout = self.layout.clone();
         spawn_blocking(move || {
             let data = layout.upload_data(&location.upload);
@@ -114,7 +167,10 @@ impl UploadWriter for Writer {
             fs::rename(&data, layout.blob(&location)).map_err(Error::io("rename", &data))?;
             layout::sync(&layout.blob_folder(&location))?;
             if let Err(error) = layout.remove_upload(&location.upload) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not remove a finished upload");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "could not remove a finished upload"
+                );
             }
             Ok(location)
         })
@@ -122,9 +178,14 @@ impl UploadWriter for Writer {
     }
 }
 
-/// Writes all frames with as few system calls as the kernel lets us, without copying them together first.
+/// Writes all frames with as few system calls as the kernel lets us, without copying them together
+/// first.
 fn write_all(file: &mut File, frames: &[Bytes]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = frames.iter().filter(|frame| !frame.is_empty()).map(|frame| IoSlice::new(frame)).collect();
+    let mut slices: Vec<IoSlice<'_>> = frames
+        .iter()
+        .filter(|frame| !frame.is_empty())
+        .map(|frame| IoSlice::new(frame))
+        .collect();
     let mut rest = slices.as_mut_slice();
     while !rest.is_empty() {
         match file.write_vectored(rest) {

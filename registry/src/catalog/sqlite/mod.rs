@@ -23,9 +23,10 @@ const READERS: usize = 4;
 
 /// A [`Catalog`] in one SQLite file.
 ///
-/// All writes go through one thread, which puts what is waiting into one transaction and answers after it is on disk
-/// (`synchronous=FULL`). Reads have connections of their own and see what was committed last. One process at a time may
-/// have the file open; the data folder's lock sees to that.
+/// All writes go through one thread, which puts what is waiting into one transaction and answers
+/// after it is on disk (`synchronous=FULL`). Reads have connections of their own and see what was
+/// committed last. One process at a time may have the file open; the data folder's lock sees to
+/// that.
 pub struct SqliteCatalog {
     store_id: String,
     writer: Writer,
@@ -55,21 +56,48 @@ impl SqliteCatalog {
             0 => {
                 let transaction = connection.transaction()?;
                 transaction.execute_batch(include_str!("schema.sql"))?;
-                transaction.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?)", [new_store_id])?;
+                transaction.execute(
+                    "INSERT INTO meta (key, value) VALUES ('store_id', ?)",
+                    [new_store_id],
+                )?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 transaction.commit()?;
             }
             FORMAT => {}
-            found => return Err(Error::Format { found, known: FORMAT }),
+            found => {
+                return Err(Error::Format {
+                    found,
+                    known: FORMAT,
+                });
+            }
         }
-        let store_id = connection.query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| row.get(0))?;
-        let readers = Readers { path: path.to_owned(), idle: Mutex::default(), places: Semaphore::new(READERS) };
-        Ok(Self { store_id, writer: Writer::start(connection)?, readers: Arc::new(readers) })
+        let store_id =
+            connection.query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| {
+                row.get(0)
+            })?;
+        let readers = Readers {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+            places: Semaphore::new(READERS),
+        };
+        Ok(Self {
+            store_id,
+            writer: Writer::start(connection)?,
+            readers: Arc::new(readers),
+        })
     }
 
     /// Runs `query` on a connection for reading.
-    async fn read<T: Send + 'static>(&self, query: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        let _place = self.readers.places.acquire().await.map_err(|_| Error::Closed)?;
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _place = self
+            .readers
+            .places
+            .acquire()
+            .await
+            .map_err(|_| Error::Closed)?;
         let readers = self.readers.clone();
         let work = move || {
             let idle = readers.lock().pop();
@@ -81,7 +109,9 @@ impl SqliteCatalog {
             readers.lock().push(connection);
             result
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Closed))
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or(Err(Error::Closed))
     }
 }
 
@@ -92,7 +122,10 @@ impl Readers {
 }
 
 fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -109,36 +142,61 @@ impl Catalog for SqliteCatalog {
 
     async fn blob(&self, repository: &Name, digest: &Digest) -> Result<Option<BlobRecord>> {
         let (repository, digest) = (repository.clone(), digest.clone());
-        self.read(move |connection| read::blob(connection, &repository, &digest)).await
+        self.read(move |connection| read::blob(connection, &repository, &digest))
+            .await
     }
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let digest = digest.clone();
-        self.read(move |connection| read::has_blob(connection, &digest)).await
+        self.read(move |connection| read::has_blob(connection, &digest))
+            .await
     }
 
-    async fn add_blob(&self, repository: &Name, digest: &Digest, size: u64, upload: &UploadId) -> Result<Vec<Location>> {
+    async fn add_blob(
+        &self,
+        repository: &Name,
+        digest: &Digest,
+        size: u64,
+        upload: &UploadId,
+    ) -> Result<Vec<Location>> {
         let (repository, digest, upload) = (repository.clone(), digest.clone(), upload.clone());
-        self.writer.run(move |connection| write::add_blob(connection, &repository, &digest, size, &upload)).await
+        self.writer
+            .run(move |connection| write::add_blob(connection, &repository, &digest, size, &upload))
+            .await
     }
 
     async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool> {
         let (repository, digest, from) = (repository.clone(), digest.clone(), from.cloned());
-        self.writer.run(move |connection| write::mount(connection, &repository, &digest, from.as_ref())).await
+        self.writer
+            .run(move |connection| write::mount(connection, &repository, &digest, from.as_ref()))
+            .await
     }
 
     async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<()> {
         let repository = repository.clone();
-        self.writer.run(move |connection| write::push_manifest(connection, &repository, &manifest)).await
+        self.writer
+            .run(move |connection| write::push_manifest(connection, &repository, &manifest))
+            .await
     }
 
-    async fn manifest(&self, repository: &Name, reference: &Reference) -> Result<Option<StoredManifest>> {
+    async fn manifest(
+        &self,
+        repository: &Name,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
         let (repository, reference) = (repository.clone(), reference.clone());
-        self.read(move |connection| read::manifest(connection, &repository, &reference)).await
+        self.read(move |connection| read::manifest(connection, &repository, &reference))
+            .await
     }
 
-    async fn tags(&self, repository: &Name, last: Option<&str>, limit: usize) -> Result<Option<Page<Tag>>> {
+    async fn tags(
+        &self,
+        repository: &Name,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<Tag>>> {
         let (repository, last) = (repository.clone(), last.map(str::to_owned));
-        self.read(move |connection| read::tags(connection, &repository, last.as_deref(), limit)).await
+        self.read(move |connection| read::tags(connection, &repository, last.as_deref(), limit))
+            .await
     }
 }

@@ -7,10 +7,16 @@ use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, MediaType, Name, Reference, Tag};
 
 pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
-    Ok(!connection.prepare_cached("SELECT 1 FROM blob LIMIT 1")?.exists([])?)
+    Ok(!connection
+        .prepare_cached("SELECT 1 FROM blob LIMIT 1")?
+        .exists([])?)
 }
 
-pub(super) fn blob(connection: &Connection, repository: &Name, digest: &Digest) -> Result<Option<BlobRecord>> {
+pub(super) fn blob(
+    connection: &Connection,
+    repository: &Name,
+    digest: &Digest,
+) -> Result<Option<BlobRecord>> {
     let mut statement = connection.prepare_cached(
         "SELECT blob.size, blob.location FROM repository
          JOIN repository_blob ON repository_blob.repository = repository.id
@@ -18,21 +24,35 @@ pub(super) fn blob(connection: &Connection, repository: &Name, digest: &Digest) 
          WHERE repository.name = ? AND blob.digest = ? AND NOT blob.bad",
     )?;
     let found = statement
-        .query_row(params![repository.as_str(), digest.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .query_row(params![repository.as_str(), digest.to_string()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
         .optional()?;
     found
         .map(|(size, upload)| {
             let size = u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?;
-            Ok(BlobRecord { size, location: Location { digest: digest.clone(), upload: upload_id(&upload)? } })
+            Ok(BlobRecord {
+                size,
+                location: Location {
+                    digest: digest.clone(),
+                    upload: upload_id(&upload)?,
+                },
+            })
         })
         .transpose()
 }
 
 pub(super) fn has_blob(connection: &Connection, digest: &Digest) -> Result<bool> {
-    Ok(connection.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND NOT bad")?.exists([digest.to_string()])?)
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND NOT bad")?
+        .exists([digest.to_string()])?)
 }
 
-pub(super) fn manifest(connection: &Connection, repository: &Name, reference: &Reference) -> Result<Option<StoredManifest>> {
+pub(super) fn manifest(
+    connection: &Connection,
+    repository: &Name,
+    reference: &Reference,
+) -> Result<Option<StoredManifest>> {
     let query = match reference {
         Reference::Tag(_) => {
             "SELECT manifest.digest, manifest.media_type, manifest.payload FROM repository
@@ -49,7 +69,11 @@ pub(super) fn manifest(connection: &Connection, repository: &Name, reference: &R
     let found = connection
         .prepare_cached(query)?
         .query_row(params![repository.as_str(), reference.to_string()], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?))
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, Vec<u8>>(2)?,
+            ))
         })
         .optional()?;
     found
@@ -63,16 +87,30 @@ pub(super) fn manifest(connection: &Connection, repository: &Name, reference: &R
         .transpose()
 }
 
-pub(super) fn tags(connection: &Connection, repository: &Name, last: Option<&str>, limit: usize) -> Result<Option<Page<Tag>>> {
-    let id: Option<i64> =
-        connection.prepare_cached("SELECT id FROM repository WHERE name = ?")?.query_row([repository.as_str()], |row| row.get(0)).optional()?;
+pub(super) fn tags(
+    connection: &Connection,
+    repository: &Name,
+    last: Option<&str>,
+    limit: usize,
+) -> Result<Option<Page<Tag>>> {
+    let id: Option<i64> = connection
+        .prepare_cached("SELECT id FROM repository WHERE name = ?")?
+        .query_row([repository.as_str()], |row| row.get(0))
+        .optional()?;
     let Some(id) = id else { return Ok(None) };
     // One more than asked for tells whether there are more. Every tag sorts behind the empty text.
     let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut items = connection
-        .prepare_cached("SELECT name FROM tag WHERE repository = ? AND name > ? ORDER BY name LIMIT ?")?
-        .query_map(params![id, last.unwrap_or_default(), one_more], |row| row.get::<_, String>(0))?
-        .map(|name| name.map_err(Error::from).and_then(|name| name.parse().map_err(|_| Error::Corrupt(name))))
+        .prepare_cached(
+            "SELECT name FROM tag WHERE repository = ? AND name > ? ORDER BY name LIMIT ?",
+        )?
+        .query_map(params![id, last.unwrap_or_default(), one_more], |row| {
+            row.get::<_, String>(0)
+        })?
+        .map(|name| {
+            name.map_err(Error::from)
+                .and_then(|name| name.parse().map_err(|_| Error::Corrupt(name)))
+        })
         .collect::<Result<Vec<Tag>>>()?;
     let more = items.len() > limit;
     items.truncate(limit);

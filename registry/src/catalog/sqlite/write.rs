@@ -9,10 +9,22 @@ use super::read::upload_id;
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Name};
 
-pub(super) fn add_blob(connection: &Connection, repository: &Name, digest: &Digest, size: u64, upload: &UploadId) -> Result<Vec<Location>> {
+pub(super) fn add_blob(
+    connection: &Connection,
+    repository: &Name,
+    digest: &Digest,
+    size: u64,
+    upload: &UploadId,
+) -> Result<Vec<Location>> {
     let known = connection
         .prepare_cached("SELECT id, location, bad FROM blob WHERE digest = ?")?
-        .query_row([digest.to_string()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?)))
+        .query_row([digest.to_string()], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, bool>(2)?,
+            ))
+        })
         .optional()?;
     let now = now();
     let size = i64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?;
@@ -26,17 +38,32 @@ pub(super) fn add_blob(connection: &Connection, repository: &Name, digest: &Dige
         // A copy that was found bad is healed by the one that was just checked.
         Some((blob, location, true)) => {
             connection
-                .prepare_cached("UPDATE blob SET size = ?, location = ?, verified_at = ?, bad = 0 WHERE id = ?")?
+                .prepare_cached(
+                    "UPDATE blob SET size = ?, location = ?, verified_at = ?, bad = 0 WHERE id = ?",
+                )?
                 .execute(params![size, upload.as_str(), now, blob])?;
             (blob, Some(upload_id(&location)?))
         }
-        Some((blob, location, false)) => (blob, (location != upload.as_str()).then(|| upload.clone())),
+        Some((blob, location, false)) => {
+            (blob, (location != upload.as_str()).then(|| upload.clone()))
+        }
     };
     give(connection, repository, blob, now)?;
-    Ok(superfluous.into_iter().map(|upload| Location { digest: digest.clone(), upload }).collect())
+    Ok(superfluous
+        .into_iter()
+        .map(|upload| Location {
+            digest: digest.clone(),
+            upload,
+        })
+        .collect())
 }
 
-pub(super) fn mount(connection: &Connection, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool> {
+pub(super) fn mount(
+    connection: &Connection,
+    repository: &Name,
+    digest: &Digest,
+    from: Option<&Name>,
+) -> Result<bool> {
     let blob: Option<i64> = connection
         .prepare_cached(
             "SELECT blob.id FROM blob WHERE blob.digest = ?1 AND NOT blob.bad AND (?2 IS NULL OR EXISTS (
@@ -50,7 +77,11 @@ pub(super) fn mount(connection: &Connection, repository: &Name, digest: &Digest,
     Ok(true)
 }
 
-pub(super) fn push_manifest(connection: &Connection, repository: &Name, new: &NewManifest) -> Result<()> {
+pub(super) fn push_manifest(
+    connection: &Connection,
+    repository: &Name,
+    new: &NewManifest,
+) -> Result<()> {
     let repository = ensure_repository(connection, repository)?;
     let now = now();
     let manifest = match find_manifest(connection, repository, &new.digest)? {
@@ -68,9 +99,15 @@ pub(super) fn push_manifest(connection: &Connection, repository: &Name, new: &Ne
 }
 
 /// Stores a manifest that is new here, with a row for all that it references.
-fn insert_manifest(connection: &Connection, repository: i64, new: &NewManifest, now: i64) -> Result<i64> {
+fn insert_manifest(
+    connection: &Connection,
+    repository: i64,
+    new: &NewManifest,
+    now: i64,
+) -> Result<i64> {
     let look = &new.manifest;
-    let annotations = serde_json::to_string(&look.annotations).map_err(|error| Error::Corrupt(error.to_string()))?;
+    let annotations = serde_json::to_string(&look.annotations)
+        .map_err(|error| Error::Corrupt(error.to_string()))?;
     connection
         .prepare_cached(
             "INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, size, annotations, created_at, payload)
@@ -93,10 +130,22 @@ fn insert_manifest(connection: &Connection, repository: i64, new: &NewManifest, 
         "SELECT blob.id FROM blob JOIN repository_blob ON repository_blob.blob = blob.id
          WHERE repository_blob.repository = ? AND blob.digest = ? AND NOT blob.bad",
     )?;
-    let mut reference = connection.prepare_cached("INSERT OR IGNORE INTO manifest_blob (manifest, repository, blob) VALUES (?, ?, ?)")?;
+    let mut reference = connection.prepare_cached(
+        "INSERT OR IGNORE INTO manifest_blob (manifest, repository, blob) VALUES (?, ?, ?)",
+    )?;
     let mut missing = Vec::new();
-    for (digest, required) in look.blobs.iter().map(|digest| (digest, true)).chain(look.foreign_blobs.iter().map(|digest| (digest, false))) {
-        match find.query_row(params![repository, digest.to_string()], |row| row.get::<_, i64>(0)).optional()? {
+    for (digest, required) in look
+        .blobs
+        .iter()
+        .map(|digest| (digest, true))
+        .chain(look.foreign_blobs.iter().map(|digest| (digest, false)))
+    {
+        match find
+            .query_row(params![repository, digest.to_string()], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional()?
+        {
             Some(blob) => {
                 reference.execute(params![manifest, repository, blob])?;
             }
@@ -107,7 +156,8 @@ fn insert_manifest(connection: &Connection, repository: i64, new: &NewManifest, 
     if !missing.is_empty() {
         return Err(Error::MissingBlobs(missing));
     }
-    let mut list = connection.prepare_cached("INSERT INTO manifest_child (manifest, digest) VALUES (?, ?)")?;
+    let mut list =
+        connection.prepare_cached("INSERT INTO manifest_child (manifest, digest) VALUES (?, ?)")?;
     for child in &look.children {
         list.execute(params![manifest, child.digest.to_string()])?;
     }
@@ -115,8 +165,11 @@ fn insert_manifest(connection: &Connection, repository: i64, new: &NewManifest, 
 }
 
 fn find_manifest(connection: &Connection, repository: i64, digest: &Digest) -> Result<Option<i64>> {
-    let mut find = connection.prepare_cached("SELECT id FROM manifest WHERE repository = ? AND digest = ?")?;
-    Ok(find.query_row(params![repository, digest.to_string()], |row| row.get(0)).optional()?)
+    let mut find =
+        connection.prepare_cached("SELECT id FROM manifest WHERE repository = ? AND digest = ?")?;
+    Ok(find
+        .query_row(params![repository, digest.to_string()], |row| row.get(0))
+        .optional()?)
 }
 
 /// Makes a blob visible in a repository.
@@ -133,14 +186,21 @@ fn give(connection: &Connection, repository: &Name, blob: i64, now: i64) -> Resu
 
 fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
     let mut find = connection.prepare_cached("SELECT id FROM repository WHERE name = ?")?;
-    if let Some(id) = find.query_row([name.as_str()], |row| row.get(0)).optional()? {
+    if let Some(id) = find
+        .query_row([name.as_str()], |row| row.get(0))
+        .optional()?
+    {
         return Ok(id);
     }
-    connection.prepare_cached("INSERT INTO repository (name) VALUES (?)")?.execute([name.as_str()])?;
+    connection
+        .prepare_cached("INSERT INTO repository (name) VALUES (?)")?
+        .execute([name.as_str()])?;
     Ok(connection.last_insert_rowid())
 }
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }

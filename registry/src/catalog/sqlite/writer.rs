@@ -14,8 +14,8 @@ pub(super) struct Writer {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// A transaction's body. It runs within the batch's transaction, or learns why there is none, and returns what is to be done once it
-/// is known whether the batch was committed.
+/// A transaction's body. It runs within the batch's transaction, or learns why there is none, and
+/// returns what is to be done once it is known whether the batch was committed.
 type Job = Box<dyn FnOnce(Result<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
@@ -25,12 +25,20 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
             .spawn(move || write(connection, queue))
-            .map_err(|error| Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error))))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+            .map_err(|error| {
+                Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+            })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
     }
 
     /// Runs `transaction` all or nothing, and returns after it is on disk.
-    pub(super) async fn run<T: Send + 'static>(&self, transaction: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        transaction: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = connection.and_then(|connection| in_savepoint(connection, transaction));
@@ -54,46 +62,72 @@ impl Drop for Writer {
     }
 }
 
-/// Takes what is waiting, runs it as one transaction, answers; until nobody can ask any more. Many concurrent pushes share one
-/// sync of the disk this way, and a lone one waits for nobody.
+/// Takes what is waiting, runs it as one transaction, answers; until nobody can ask any more. Many
+/// concurrent pushes share one sync of the disk this way, and a lone one waits for nobody.
 fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
     let mut batch = Vec::new();
     let mut read_only = false;
     while queue.blocking_recv_many(&mut batch, limits::CATALOG_BATCH) > 0 {
         let jobs = batch.drain(..);
         if read_only {
-            jobs.map(|job| job(Err(Error::ReadOnly))).for_each(|answer| answer(Ok(())));
+            jobs.map(|job| job(Err(Error::ReadOnly)))
+                .for_each(|answer| answer(Ok(())));
             continue;
         }
         let (answers, committed) = run(&mut connection, jobs);
         if let Err(error) = &committed {
-            // After an I/O error nobody knows what is on disk: pages that could not be written may be gone from memory as well.
+            // After an I/O error nobody knows what is on disk: pages that could not be written may
+            // be gone from memory as well.
             read_only = !is_harmless(error);
-            tracing::error!(error = error as &dyn std::error::Error, read_only, "a commit of the catalog failed");
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                read_only,
+                "a commit of the catalog failed"
+            );
         }
         for answer in answers {
-            answer(committed.as_ref().map(|()| ()).map_err(|error| if read_only { Error::ReadOnly } else { Error::Database(clone(error)) }));
+            answer(committed.as_ref().map(|()| ()).map_err(|error| {
+                if read_only {
+                    Error::ReadOnly
+                } else {
+                    Error::Database(clone(error))
+                }
+            }));
         }
     }
 }
 
 /// Runs a batch of jobs as one transaction.
-fn run(connection: &mut Connection, jobs: impl Iterator<Item = Job>) -> (Vec<Answer>, rusqlite::Result<()>) {
+fn run(
+    connection: &mut Connection,
+    jobs: impl Iterator<Item = Job>,
+) -> (Vec<Answer>, rusqlite::Result<()>) {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
-            let answers = jobs.map(|job| job(Err(Error::Database(clone(&error))))).collect();
+            let answers = jobs
+                .map(|job| job(Err(Error::Database(clone(&error)))))
+                .collect();
             return (answers, Err(error));
         }
     };
     let mut answers = Vec::new();
     for job in jobs {
-        // SQLite undoes the whole transaction by itself after some errors (a full disk, a failed write). What came before is lost then,
-        // and what comes after must not run, because each statement would be a transaction of its own.
+        // SQLite undoes the whole transaction by itself after some errors (a full disk, a failed
+        // write). What came before is lost then, and what comes after must not run, because
+        // each statement would be a transaction of its own.
         let lost = transaction.is_autocommit();
-        answers.push(job(if lost { Err(Error::Database(rolled_back())) } else { Ok(&transaction) }));
+        answers.push(job(if lost {
+            Err(Error::Database(rolled_back()))
+        } else {
+            Ok(&transaction)
+        }));
     }
-    let committed = if transaction.is_autocommit() { Err(rolled_back()) } else { transaction.commit() };
+    let committed = if transaction.is_autocommit() {
+        Err(rolled_back())
+    } else {
+        transaction.commit()
+    };
     (answers, committed)
 }
 
@@ -103,7 +137,10 @@ fn rolled_back() -> rusqlite::Error {
 }
 
 /// Undoes what a failed transaction did, without touching the others of its batch.
-fn in_savepoint<T>(connection: &Connection, transaction: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+fn in_savepoint<T>(
+    connection: &Connection,
+    transaction: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let result = transaction(connection);
     if result.is_err() {
@@ -113,15 +150,24 @@ fn in_savepoint<T>(connection: &Connection, transaction: impl FnOnce(&Connection
     result
 }
 
-/// Whether the database is as it was after this error: a full disk is found out before anything is changed for good.
+/// Whether the database is as it was after this error: a full disk is found out before anything is
+/// changed for good.
 fn is_harmless(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy))
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+    )
 }
 
 /// The same error for everyone in a batch.
 fn clone(error: &rusqlite::Error) -> rusqlite::Error {
     match error {
-        rusqlite::Error::SqliteFailure(code, message) => rusqlite::Error::SqliteFailure(*code, message.clone()),
-        other => rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(other.to_string())),
+        rusqlite::Error::SqliteFailure(code, message) => {
+            rusqlite::Error::SqliteFailure(*code, message.clone())
+        }
+        other => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(other.to_string()),
+        ),
     }
 }
