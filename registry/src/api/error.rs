@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oci_spec::distribution::ErrorCode;
 use serde_json::{Value, json};
@@ -22,8 +22,8 @@ pub(super) struct ApiError {
     code: Option<ErrorCode>,
     message: String,
     detail: Value,
-    headers: HeaderMap,
-    cause: Option<Error>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Box<Error>>,
 }
 
 impl ApiError {
@@ -33,7 +33,7 @@ impl ApiError {
             code: Some(code),
             message: message.into(),
             detail: Value::Null,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             cause: None,
         }
     }
@@ -45,7 +45,7 @@ impl ApiError {
             code: None,
             message,
             detail: Value::Null,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             cause: None,
         }
     }
@@ -104,7 +104,7 @@ impl ApiError {
     }
 
     fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -121,12 +121,10 @@ impl IntoResponse for ApiError {
         if !self.detail.is_null() {
             error["detail"] = self.detail;
         }
-        (
-            self.status,
-            self.headers,
-            axum::Json(json!({"errors": [error]})),
-        )
-            .into_response()
+        let body = axum::Json(json!({"errors": [error]}));
+        let mut response = (self.status, body).into_response();
+        response.headers_mut().extend(self.headers);
+        response
     }
 }
 
@@ -245,7 +243,7 @@ impl From<Error> for ApiError {
             ),
             Error::Blobs(_) | Error::Catalog(_) | Error::Random(_) => Self::internal(),
         };
-        answer.cause = Some(error);
+        answer.cause = Some(Box::new(error));
         answer
     }
 }

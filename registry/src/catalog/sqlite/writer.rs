@@ -86,7 +86,7 @@ fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
             );
         }
         for answer in answers {
-            answer(committed.as_ref().map(|()| ()).map_err(|error| {
+            answer(committed.as_ref().copied().map_err(|error| {
                 if read_only {
                     Error::ReadOnly
                 } else {
