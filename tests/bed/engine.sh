@@ -1,0 +1,76 @@
+#!/bin/bash
+# Installs a Docker Engine on a Debian, if there is none, and starts it. Called as root, when no engine answers.
+# shellcheck source=tests/bed/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+here=$(dirname "$(readlink -f "$0")")
+
+install_engine() {
+  install_packages docker.io iptables jq
+  # Later releases of Debian have the client in a package of its own.
+  command -v docker >/dev/null || install_packages docker-cli
+}
+
+# A sandbox may withhold CAP_SYS_RESOURCE, and runc then refuses to start a privileged container, because it cannot grant what is
+# asked for. There runc runs behind a wrapper that asks for no more than this machine has.
+bound_runtime() {
+  local bounding
+  bounding=$((0x$(awk '/^CapBnd/ {print $2}' /proc/self/status)))
+  [ $((bounding >> 24 & 1)) = 0 ] || return 0
+  command -v jq >/dev/null || install_packages jq
+  install -m 755 "$here/node/runc" /usr/local/sbin/runc-bounded
+  # Somebody's own configuration is left alone.
+  [ -e /etc/docker/daemon.json ] && return 0
+  mkdir -p /etc/docker
+  cat > /etc/docker/daemon.json <<'JSON'
+{"runtimes": {"bounded": {"path": "/usr/local/sbin/runc-bounded"}}, "default-runtime": "bounded"}
+JSON
+}
+
+# A killed dockerd leaves the files with its own and its containerd's process id. Where these ids now belong to other programs,
+# the next dockerd takes them for its predecessor and refuses to start, or waits for a containerd that is none.
+forget_the_dead() {
+  local program file
+  while read -r program file; do
+    [ -e "$file" ] || continue
+    [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "$program" ] || rm -f "$file"
+  done <<'FILES'
+dockerd /var/run/docker.pid
+containerd /var/run/docker/containerd/containerd.pid
+FILES
+}
+
+# A dockerd that the bed itself started and that does not answer is ended; anybody else's is not ours to judge.
+end_our_hung_engine() {
+  local ours running
+  running=$(pgrep -x dockerd || true)
+  [ -n "$running" ] || return 0
+  ours=$(cat "$WHARF_BED/dockerd.pid" 2>/dev/null || true)
+  [ "$running" = "$ours" ] || fail "dockerd runs (process $running) but does not answer, and the test bed did not start it; restart it and try again"
+  say "dockerd (process $ours) hangs: ending it"
+  kill "$ours" || true
+  for _ in $(seq 50); do [ -e "/proc/$ours" ] || return 0; sleep 0.2; done
+  kill -KILL "$ours" || true
+  sleep 0.5
+}
+
+start_engine() {
+  forget_the_dead
+  # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
+  # waits for a pipe that it would hold open.
+  setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
+  echo $! > "$WHARF_BED/dockerd.pid"
+  # It restores containers first, which can take a while after a crash.
+  for _ in $(seq 300); do
+    # Not `docker version`, which answers while every question about a container still hangs.
+    timeout 5 docker ps -a && return 0
+    [ -e "/proc/$(cat "$WHARF_BED/dockerd.pid")" ] || break
+    sleep 0.2
+  done
+  tail -n 5 "$WHARF_BED/log/dockerd.log" >&3
+  fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log"
+}
+
+if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then step "installing Docker Engine from Debian" install_engine; fi
+bound_runtime
+end_our_hung_engine
+step "starting Docker Engine" start_engine

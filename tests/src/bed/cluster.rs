@@ -1,0 +1,180 @@
+//! Names and scratch space for the tests' own clusters, and their end.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Bed, lock, open_lock};
+use crate::command::say;
+
+/// What every name of the tests begins with; nothing else is ever removed.
+const PREFIX: &str = "wharf-test-";
+/// The label that kind gives to nodes.
+const LABEL: &str = "io.x-k8s.kind.cluster";
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The right to a cluster's name, and a directory for its files. It does not make the cluster: that is for the program under test.
+/// Dropping it removes whatever carries the name, and the directory.
+#[derive(Debug)]
+pub struct Cluster {
+    bed: Bed,
+    name: String,
+    dir: PathBuf,
+    // Held while this lives, so that who finds a cluster can tell whether somebody still uses it.
+    _lock: File,
+}
+
+impl Cluster {
+    /// Takes the name `wharf-test-<suffix>`, waits while another process has it, and removes what a killed run left of it.
+    ///
+    /// # Errors
+    /// What is left cannot be removed.
+    pub fn reserve(bed: &Bed, suffix: &str) -> Result<Self> {
+        ensure!(
+            !suffix.is_empty()
+                && suffix
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+            "`{suffix}` is no name for a cluster"
+        );
+        let name = format!("{PREFIX}{suffix}");
+        let lock = lock(
+            &lock_file(bed, &name),
+            &format!("another process uses the cluster {name}"),
+        )?;
+        let dir = scratch(bed, &name);
+        remove(bed, &name)?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self {
+            bed: bed.clone(),
+            name,
+            dir,
+            _lock: lock,
+        })
+    }
+
+    /// The cluster's name, for `wharf up --name` or `kind create cluster --name`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The context that kind makes for it.
+    #[must_use]
+    pub fn context(&self) -> String {
+        format!("kind-{}", self.name)
+    }
+
+    /// A name for one more container of the same test. It is removed with the cluster.
+    #[must_use]
+    pub fn container(&self, suffix: &str) -> String {
+        // kind's own names have no dot, so no other cluster's node can look like this.
+        format!("{}.{suffix}", self.name)
+    }
+
+    /// An empty directory that goes when the cluster goes: for `--data`, for instance.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A command in the bed's environment with a kubeconfig of the cluster's own: tests do not touch anybody's current context.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.bed.command(program);
+        command.env("KUBECONFIG", self.dir.join("kubeconfig"));
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::env::var_os("WHARF_BED_KEEP").is_some() {
+            say(&format!(
+                "bed: {} is kept: export KUBECONFIG={}/kubeconfig",
+                self.name,
+                self.dir.display()
+            ));
+        } else if let Err(error) = remove(&self.bed, &self.name) {
+            say(&format!(
+                "bed: {} could not be removed: {error:#}",
+                self.name
+            ));
+        }
+    }
+}
+
+/// Removes the tests' clusters that no living process has reserved. Called before anything is made, with the bed's lock held.
+pub(super) fn remove_abandoned(bed: &Bed) -> Result<()> {
+    let format = format!("{{{{.Label \"{LABEL}\"}}}}\t{{{{.Names}}}}");
+    let listed = bed.docker(
+        &[
+            "ps",
+            "--all",
+            "--filter",
+            &format!("name=^{PREFIX}"),
+            "--format",
+            &format,
+        ],
+        LIMIT,
+    )?;
+    let clusters = listed.lines().filter_map(|line| {
+        let (label, container) = line.split_once('\t')?;
+        // A container beside the cluster, or what is left of one.
+        let name = if label.is_empty() {
+            container.split_once('.')?.0
+        } else {
+            label
+        };
+        name.starts_with(PREFIX).then_some(name)
+    });
+    for name in clusters.collect::<BTreeSet<_>>() {
+        let lock = open_lock(&lock_file(bed, name))?;
+        if lock.try_lock().is_ok() {
+            say(&format!("bed: removing {name}, which an earlier run left"));
+            remove(bed, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cluster's containers with their volumes, and its files. `kind delete cluster` would also edit the user's kubeconfig, and
+/// fails on containers that are half alive.
+fn remove(bed: &Bed, name: &str) -> Result<()> {
+    let mut containers = BTreeSet::new();
+    for filter in [
+        format!("label={LABEL}={name}"),
+        format!("name=^{}[.]", name),
+    ] {
+        let listed = bed.docker(&["ps", "--all", "--quiet", "--filter", &filter], LIMIT)?;
+        containers.extend(listed.lines().map(str::to_owned));
+    }
+    for container in &containers {
+        let remove = || bed.docker(&["rm", "--force", "--volumes", container], LIMIT);
+        // The first attempt at one whose processes died with an earlier engine may only find that out.
+        if remove().is_err() {
+            remove().with_context(|| {
+                format!("cannot remove a container of {name}: restart Docker and try again")
+            })?;
+        }
+    }
+    let dir = scratch(bed, name);
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock_file(bed: &Bed, name: &str) -> PathBuf {
+    bed.dir().join("locks").join(name)
+}
+
+fn scratch(bed: &Bed, name: &str) -> PathBuf {
+    bed.dir().join("clusters").join(name)
+}

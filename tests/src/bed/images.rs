@@ -1,0 +1,184 @@
+//! Images that tests and examples need: pulled where they can be, made from Debian's packages and Go modules where not.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Bed, engine, root_debian, step};
+use crate::command::{self, say};
+
+/// The base images that Dockerfiles in `deploy/examples` name.
+const BASE_IMAGES: [&str; 1] = ["python:3-slim"];
+/// The smallest image of the registry that `docker build` and kind pull from.
+const PROBE: &str = "hello-world:linux";
+const QUICK: Duration = Duration::from_secs(20);
+/// For gigabytes through a slow disk.
+const LONG: Duration = Duration::from_secs(1800);
+
+/// Makes all images available to the engine and returns the node image for kind, if it is not kind's own.
+pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
+    let online = online(bed)?;
+    for image in BASE_IMAGES {
+        if present(bed, image)? {
+            continue;
+        }
+        if online {
+            step(&format!("pulling {image}"), || {
+                bed.docker(&["pull", "--quiet", image], LONG)
+            })?;
+        } else {
+            let kept = format!(
+                "{}-{}",
+                image.replace([':', '/'], "-"),
+                recipe(&["base-image.sh", "oci.sh", "versions.sh"])?
+            );
+            load_or_make(bed, image, &kept, "base-image.sh")?;
+        }
+    }
+    if let Ok(image) = std::env::var("WHARF_BED_NODE_IMAGE") {
+        return Ok(Some(image));
+    }
+    if online && !engine::is_bounded(bed) {
+        return Ok(None);
+    }
+    let recipe = recipe(&["node-image.sh", "oci.sh", "versions.sh", "node"])?;
+    let image = format!("wharf-test/kind-node:{recipe}");
+    if !present(bed, &image)? {
+        load_or_make(bed, &image, &format!("kind-node-{recipe}"), "node-image.sh")?;
+    }
+    Ok(Some(image))
+}
+
+/// Whether the engine reaches an image registry. The engine itself is asked, since proxies and mirrors are its own settings. Found out
+/// once and remembered for an hour, so that parallel and repeated runs neither wait nor differ.
+fn online(bed: &Bed) -> Result<bool> {
+    match std::env::var("WHARF_BED_NETWORK").as_deref() {
+        Ok("online") => return Ok(true),
+        Ok("offline") => return Ok(false),
+        Ok(other) => bail!("WHARF_BED_NETWORK is `{other}`: it can be `online` or `offline`"),
+        Err(_) => {}
+    }
+    let remembered = bed.dir().join("network");
+    let fresh = |age: Duration| age < Duration::from_secs(3600);
+    if remembered
+        .metadata()
+        .and_then(|m| m.modified())
+        .is_ok_and(|then| SystemTime::now().duration_since(then).is_ok_and(fresh))
+    {
+        return Ok(std::fs::read_to_string(&remembered)? == "online");
+    }
+    let had = present(bed, PROBE)?;
+    let pulled = bed.docker(&["pull", "--quiet", PROBE], Duration::from_secs(15));
+    if pulled.is_ok() && !had {
+        bed.docker(&["rmi", PROBE], QUICK)?;
+    }
+    if let Err(why) = &pulled {
+        say(&format!(
+            "bed: no image registry can be reached, images come from Debian's packages and Go modules ({})",
+            last_line(why)
+        ));
+    }
+    let found = if pulled.is_ok() { "online" } else { "offline" };
+    std::fs::write(&remembered, found)
+        .with_context(|| format!("cannot write {}", remembered.display()))?;
+    Ok(pulled.is_ok())
+}
+
+fn last_line(error: &anyhow::Error) -> String {
+    command::tail(&format!("{error:#}"), 1)
+}
+
+fn present(bed: &Bed, image: &str) -> Result<bool> {
+    Ok(command::finish(
+        bed.command("docker").args(["image", "inspect", image]),
+        QUICK,
+    )?
+    .status
+    .success())
+}
+
+/// Loads an image that an earlier run kept, or makes it with `script` and keeps it: `docker load` takes seconds, and works for an
+/// engine that has never seen it.
+fn load_or_make(bed: &Bed, image: &str, kept: &str, script: &str) -> Result<()> {
+    let saved = bed.dir().join("saved");
+    let file = saved.join(format!("{kept}.tar"));
+    let text = file.to_string_lossy();
+    if file.exists() {
+        let loaded = step(&format!("loading {image}"), || {
+            bed.docker(&["load", "--quiet", "--input", &text], LONG)
+        });
+        match loaded {
+            Ok(_) => return Ok(()),
+            Err(error) => say(&format!(
+                "bed: {text} is damaged and is made again ({})",
+                last_line(&error)
+            )),
+        }
+    }
+    if !root_debian() {
+        bail!(
+            "{image} can be built on Debian, as root, only, and no image registry can be reached to pull its published counterpart. \
+             If that is wrong, set WHARF_BED_NETWORK=online"
+        );
+    }
+    bed.script(script, &[image])?;
+    std::fs::create_dir_all(&saved)?;
+    forget_older(&saved, kept)?;
+    // Renamed when complete, so that a run that is killed here leaves nothing that looks like an image.
+    let partial = saved.join("partial");
+    step(&format!("keeping {image} for the next engine"), || {
+        bed.docker(
+            &["save", "--output", &partial.to_string_lossy(), image],
+            LONG,
+        )
+    })?;
+    Ok(std::fs::rename(partial, &file)?)
+}
+
+/// Deletes what earlier recipes for the same image made: they are large, and no run asks for them again.
+fn forget_older(saved: &Path, kept: &str) -> Result<()> {
+    let Some((family, _)) = kept.rsplit_once('-') else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(saved)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .to_string_lossy()
+            .rsplit_once('-')
+            .is_some_and(|(other, _)| other == family)
+        {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A short name for how an image is made: it changes whenever one of these files does, so that no stale image is ever used.
+fn recipe(files: &[&str]) -> Result<String> {
+    let bed = Path::new(env!("CARGO_MANIFEST_DIR")).join("bed");
+    // FNV-1a: nobody attacks this, and it is the same on every machine and in every release.
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut add = |path: &Path| -> Result<()> {
+        for byte in
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
+        {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        Ok(())
+    };
+    for file in files {
+        let path = bed.join(file);
+        if path.is_dir() {
+            let mut inside: Vec<_> = std::fs::read_dir(&path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<_, _>>()?;
+            inside.sort();
+            inside.iter().try_for_each(|path| add(path))?;
+        } else {
+            add(&path)?;
+        }
+    }
+    Ok(format!("{hash:016x}"))
+}

@@ -1,0 +1,277 @@
+//! `cargo demo`: from nothing to a running pod. Sets everything up, deploys `deploy/examples/python-server` and shows it answering.
+//! `cargo demo --down` deletes the cluster.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use wharf_tests::bed::{Bed, Tool};
+use wharf_tests::{command, wharf};
+
+const USAGE: &str = "\
+Sets up a cluster with a registry, deploys an example and shows it answering.
+
+Usage: cargo demo [--port PORT] | cargo demo --down
+
+      --port PORT  the registry's port, instead of 5000
+      --down       delete the cluster; its images are kept for the next time";
+
+/// The cluster that `wharf up` makes when it is told no name.
+const CONTEXT: &str = "kind-wharf";
+
+fn main() -> ExitCode {
+    let mut demo = Demo {
+        what: String::new(),
+        inspect: String::new(),
+    };
+    let done = Choice::parse(std::env::args().skip(1)).and_then(|choice| match choice {
+        Choice::Help => {
+            command::say(USAGE);
+            Ok(())
+        }
+        Choice::Down => demo.down(),
+        Choice::Run { port } => demo.run(port),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            demo.tell_failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Choice {
+    Run { port: u16 },
+    Down,
+    Help,
+}
+
+impl Choice {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        // `cargo demo -- --down` is what people type who know cargo; the alias has said `--` already.
+        let mut arguments = arguments.filter(|argument| argument != "--");
+        let choice = match arguments.next().as_deref() {
+            None => Self::Run { port: 5000 },
+            Some("--down") => Self::Down,
+            Some("--help" | "-h") => Self::Help,
+            Some("--port") => Self::Run {
+                port: arguments
+                    .next()
+                    .and_then(|port| port.parse().ok())
+                    .context("--port needs a number")?,
+            },
+            Some(other) => bail!("unknown argument `{other}`\n{USAGE}"),
+        };
+        ensure!(arguments.next().is_none(), "too many arguments\n{USAGE}");
+        Ok(choice)
+    }
+}
+
+/// The demo, and where it is: the step that runs, and how to look into it if it fails.
+struct Demo {
+    what: String,
+    inspect: String,
+}
+
+impl Demo {
+    fn run(&mut self, port: u16) -> Result<()> {
+        let started = Instant::now();
+        let bed = self.step("test bed", "docker info", || {
+            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
+        })?;
+        let binary = self.step(
+            "build wharf",
+            "cargo build --release --package wharf",
+            wharf::binary,
+        )?;
+        let wharf = binary.display().to_string();
+
+        let mut up = bed.command(&wharf);
+        up.args(["up", "--port", &port.to_string()]);
+        up.args(
+            bed.node_image()
+                .map(|image| ["--kubernetes-image", image])
+                .into_iter()
+                .flatten(),
+        );
+        self.logged_step(&bed, "wharf up", &format!("{wharf} status"), &mut up, 900)?;
+
+        let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../deploy/examples/python-server")
+            .canonicalize()?;
+        let image = format!("localhost:{port}/python-server");
+        let mut build = bed.command("docker");
+        build.args(["build", "-t", &image]).arg(&example);
+        self.logged_step(
+            &bed,
+            &format!("docker build -t {image} deploy/examples/python-server"),
+            "docker images",
+            &mut build,
+            600,
+        )?;
+        let mut push = bed.command("docker");
+        push.args(["push", &image]);
+        self.logged_step(
+            &bed,
+            &format!("docker push {image}"),
+            &format!("{wharf} status"),
+            &mut push,
+            600,
+        )?;
+
+        let kubectl = |arguments: &[&str]| {
+            let mut command = bed.command("kubectl");
+            command.args(["--context", CONTEXT]).args(arguments);
+            command
+        };
+        let pods = format!(
+            "kubectl --context {CONTEXT} describe pods -l app.kubernetes.io/name=python-server"
+        );
+        self.step("deploy it", &pods, || {
+            let pushed = pushed_digest(&bed, &image)?;
+            let manifests = manifests(&bed, &example, &pushed)?;
+            command::output(
+                kubectl(&["apply", "--filename"]).arg(manifests),
+                Duration::from_secs(60),
+            )
+        })?;
+        self.step("wait until its pod is ready", &pods, || {
+            command::output(
+                &mut kubectl(&[
+                    "rollout",
+                    "status",
+                    "deployment/python-server",
+                    "--timeout=180s",
+                ]),
+                Duration::from_secs(200),
+            )
+        })?;
+        let greeting = self.step("ask it over HTTP", &pods, || {
+            // Through the API server, which asks the pod: no port of this machine is taken.
+            let url = "/api/v1/namespaces/default/services/http:python-server:80/proxy/";
+            command::output(
+                &mut kubectl(&["get", "--raw", url]),
+                Duration::from_secs(30),
+            )
+        })?;
+
+        let mut out = std::io::stdout();
+        writeln!(out, "\n{}\n", greeting.trim_end())?;
+        command::say(&format!(
+            "That was a pod, {:.0} s after the start. Change deploy/examples/python-server/server.py and run it again, or type:\n\
+             \x20 kubectl --context {CONTEXT} get pods\n\
+             \x20 {wharf} status\n\
+             \x20 cargo demo --down",
+            started.elapsed().as_secs_f32()
+        ));
+        Ok(())
+    }
+
+    fn down(&mut self) -> Result<()> {
+        let bed = self.step("test bed", "docker info", || {
+            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
+        })?;
+        let binary = self.step(
+            "build wharf",
+            "cargo build --release --package wharf",
+            wharf::binary,
+        )?;
+        let mut down = bed.command(&binary.display().to_string());
+        down.arg("down");
+        self.logged_step(&bed, "wharf down", "docker ps", &mut down, 300)?;
+        command::say(&format!(
+            "The cluster is gone, its images are kept. To delete them too: {} down --purge",
+            binary.display()
+        ));
+        Ok(())
+    }
+
+    /// A step that is one command. What it says is shown only if it fails.
+    fn logged_step(
+        &mut self,
+        bed: &Bed,
+        what: &str,
+        inspect: &str,
+        command: &mut Command,
+        limit: u64,
+    ) -> Result<()> {
+        let words: Vec<_> = what.split(' ').take(2).collect();
+        let log = bed
+            .dir()
+            .join("log")
+            .join(format!("demo-{}.log", words.join("-")));
+        std::fs::create_dir_all(bed.dir().join("log"))?;
+        self.step(what, inspect, || {
+            command::logged(command, Duration::from_secs(limit), &log)
+        })
+    }
+
+    fn step<T>(
+        &mut self,
+        what: &str,
+        inspect: &str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        what.clone_into(&mut self.what);
+        inspect.clone_into(&mut self.inspect);
+        let mut err = std::io::stderr();
+        if err.is_terminal() {
+            write!(err, "  {what} ...\r")?;
+            err.flush()?;
+        }
+        let started = Instant::now();
+        let done = work()?;
+        command::say(&format!(
+            "✓ {what:<72} {:>6.1} s",
+            started.elapsed().as_secs_f32()
+        ));
+        Ok(done)
+    }
+
+    fn tell_failure(&self, error: &anyhow::Error) {
+        if self.what.is_empty() {
+            command::say(&format!("{error:#}"));
+            return;
+        }
+        command::say(&format!(
+            "✗ {}\n\n{error:#}\n\nEverything is left as it is. To look into it: {}",
+            self.what, self.inspect
+        ));
+    }
+}
+
+/// The image as the registry knows it, by digest. Its tag says nothing new when the example changed, and the node would go on with what it
+/// has; a digest is also what makes a second run with nothing changed a rollout of nothing.
+fn pushed_digest(bed: &Bed, image: &str) -> Result<String> {
+    let format = "{{range .RepoDigests}}{{println .}}{{end}}";
+    let digests = command::output(
+        bed.command("docker")
+            .args(["image", "inspect", "--format", format, image]),
+        Duration::from_secs(30),
+    )?;
+    let pushed = digests
+        .lines()
+        .find(|line| line.starts_with(&format!("{image}@")));
+    Ok(pushed
+        .context("docker does not know the digest of what it pushed")?
+        .to_owned())
+}
+
+/// A folder with the example's manifests, naming this image instead of the one that they name for people who apply them by hand.
+fn manifests(bed: &Bed, example: &Path, image: &str) -> Result<PathBuf> {
+    let folder = bed.dir().join("demo");
+    std::fs::create_dir_all(&folder)?;
+    for file in ["deployment.yaml", "service.yaml"] {
+        let text = std::fs::read_to_string(example.join(file))?;
+        let named = text.replace("localhost:5000/python-server:1.0", image);
+        ensure!(
+            file != "deployment.yaml" || named != text,
+            "deployment.yaml no longer names localhost:5000/python-server:1.0"
+        );
+        std::fs::write(folder.join(file), named)?;
+    }
+    Ok(folder)
+}

@@ -1,0 +1,284 @@
+//! The program under test: the release binary, and a server of it on a directory of its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::command::{self, say};
+
+/// A server under test answers within milliseconds; this is for a machine that builds something else at the same time.
+const READY: Duration = Duration::from_secs(20);
+
+/// The path of the release binary, built if need be, once in a process. Processes that build at the same time wait for each other:
+/// Cargo sees to it. `WHARF_BIN` names a binary to test instead.
+///
+/// # Errors
+/// It does not build; the compiler's words are in the error.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT
+        .lock()
+        .map_err(|_| anyhow::anyhow!("building wharf panicked in another thread"))?;
+    if let Some(path) = built.as_ref() {
+        return Ok(path.clone());
+    }
+    let path = match std::env::var_os("WHARF_BIN") {
+        Some(path) => std::path::absolute(path).context("WHARF_BIN is no path")?,
+        None => build()?,
+    };
+    *built = Some(path.clone());
+    Ok(path)
+}
+
+fn build() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--release",
+        "--package",
+        "wharf",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Cargo tells where it put the binary: that depends on its target and its settings.
+    let messages = command::output(&mut command, Duration::from_secs(3600))?;
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        (message["target"]["name"] == "wharf")
+            .then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    executable.context("cargo built wharf but did not say where")
+}
+
+/// A `wharf serve` of the tests' own, on a free port of 127.0.0.1 and a temporary data directory. Dropping it kills it; when that is
+/// because the test panicked, its log is shown.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    addresses: Vec<SocketAddr>,
+    arguments: Vec<OsString>,
+    dir: TempDir,
+}
+
+impl Server {
+    /// Starts one and waits until it serves.
+    ///
+    /// # Errors
+    /// It ends at once or does not get ready; its log is in the error.
+    pub fn start() -> Result<Self> {
+        Self::start_with(std::iter::empty::<OsString>())
+    }
+
+    /// As [`Server::start`], with more arguments for `wharf serve`.
+    ///
+    /// # Errors
+    /// It ends at once or does not get ready; its log is in the error.
+    pub fn start_with(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("wharf-test-")
+            .tempdir()
+            .context("no temporary directory")?;
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        let mut server = Self {
+            child: None,
+            addresses: Vec::new(),
+            arguments,
+            dir,
+        };
+        server.spawn("127.0.0.1:0")?;
+        Ok(server)
+    }
+
+    /// Starts it again on the same data and the same address, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Returns how
+    /// long it took until it was ready.
+    ///
+    /// # Errors
+    /// It still runs, ends at once or does not get ready; its log is in the error.
+    pub fn restart(&mut self) -> Result<Duration> {
+        if self.child.is_some() {
+            bail!("the server still runs");
+        }
+        let address = self.address().to_string();
+        self.spawn(&address)
+    }
+
+    fn spawn(&mut self, listen: &str) -> Result<Duration> {
+        let ready = self.dir.path().join("ready");
+        if ready.exists() {
+            std::fs::remove_file(&ready)?;
+        }
+        // One log for all lives: a failure after a restart often has its cause before.
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())?;
+        let mut command = Command::new(binary()?);
+        command
+            .arg("serve")
+            .args(["--listen", listen])
+            .arg("--data")
+            .arg(self.data())
+            .arg("--ready-file")
+            .arg(&ready);
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        // Settings of whoever runs the tests are not those of the server.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_"))
+        {
+            command.env_remove(name);
+        }
+        let started = Instant::now();
+        let child = self.child.insert(
+            command
+                .spawn()
+                .with_context(|| format!("cannot start `{}`", command::describe(&command)))?,
+        );
+        loop {
+            if let Some(addresses) = read_ready(&ready) {
+                self.addresses = addresses;
+                return Ok(started.elapsed());
+            }
+            let ended = child.try_wait()?;
+            if ended.is_some() || started.elapsed() > READY {
+                let how = ended.map_or_else(
+                    || "did not get ready".to_owned(),
+                    |status| format!("ended at once ({status})"),
+                );
+                bail!("wharf serve {how}. Its log:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// Never: a server is made only once it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// All addresses, if it was told to listen on more than one.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The URL of a path, which begins with `/`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// An image's name in this registry, such as docker, crane and skopeo take it.
+    #[must_use]
+    pub fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.address())
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// A directory for the test's own files, beside the data, that goes with it.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What it has logged so far, in all its lives.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Ends it with SIGKILL, in the middle of whatever it does.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to end with SIGTERM and waits; `None` if it was not running.
+    ///
+    /// # Errors
+    /// It does not end within `limit`; it is killed then.
+    pub fn terminate(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(None);
+        };
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .context("cannot send SIGTERM to wharf")?;
+        let Some(status) = command::wait_for(&mut child, limit)? else {
+            child.kill()?;
+            child.wait()?;
+            bail!(
+                "wharf serve did not end within {} s of SIGTERM. Its log:\n{}",
+                limit.as_secs_f32(),
+                self.log()
+            );
+        };
+        Ok(Some(status))
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.kill() {
+            say(&format!("wharf serve could not be killed: {error:#}"));
+        }
+        if std::thread::panicking() {
+            say(&format!(
+                "---- the log of wharf serve at {:?}:\n{}----",
+                self.addresses,
+                self.log()
+            ));
+        }
+    }
+}
+
+/// The addresses in the ready file; `None` while it is missing or half written.
+fn read_ready(file: &Path) -> Option<Vec<SocketAddr>> {
+    let text = std::fs::read_to_string(file).ok()?;
+    if !text.ends_with('\n') {
+        return None;
+    }
+    let addresses: Vec<_> = text
+        .lines()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    (!addresses.is_empty()).then_some(addresses)
+}
