@@ -5,9 +5,10 @@
 here=$(dirname "$(readlink -f "$0")")
 
 install_engine() {
-  install_packages docker.io iptables jq
+  # jq is for the wrapper around runc.
+  install_packages docker.io iptables jq procps
   # Later releases of Debian have the client in a package of its own.
-  command -v docker >/dev/null || install_packages docker-cli
+  command -v docker || install_packages docker-cli
 }
 
 # A sandbox may withhold CAP_SYS_RESOURCE, and runc then refuses to start a privileged container, because it cannot grant what is
@@ -16,7 +17,6 @@ bound_runtime() {
   local bounding
   bounding=$((0x$(awk '/^CapBnd/ {print $2}' /proc/self/status)))
   [ $((bounding >> 24 & 1)) = 0 ] || return 0
-  command -v jq >/dev/null || install_packages jq
   install -m 755 "$here/node/runc" /usr/local/sbin/runc-bounded
   # Somebody's own configuration is left alone.
   [ -e /etc/docker/daemon.json ] && return 0
@@ -39,6 +39,17 @@ containerd /var/run/docker/containerd/containerd.pid
 FILES
 }
 
+# answers TIMES: whether the engine answers within so many tries, a fifth of a second apart. Not `docker version`, which answers while
+# every question about a container still hangs.
+answers() {
+  for _ in $(seq "$1"); do
+    timeout 5 docker ps --all && return 0
+    pgrep -x dockerd || return 1
+    sleep 0.2
+  done
+  return 1
+}
+
 # A dockerd that the bed itself started and that does not answer is ended; anybody else's is not ours to judge.
 end_our_hung_engine() {
   local ours running
@@ -54,23 +65,26 @@ end_our_hung_engine() {
 }
 
 start_engine() {
-  forget_the_dead
-  # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
-  # waits for a pipe that it would hold open.
-  setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
-  echo $! > "$WHARF_BED/dockerd.pid"
-  # It restores containers first, which can take a while after a crash.
-  for _ in $(seq 300); do
-    # Not `docker version`, which answers while every question about a container still hangs.
-    timeout 5 docker ps -a && return 0
-    [ -e "/proc/$(cat "$WHARF_BED/dockerd.pid")" ] || break
+  if [ -d /run/systemd/system ]; then
+    systemctl start docker
+  else
+    forget_the_dead
+    # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
+    # waits for a pipe that it would hold open.
+    setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
+    echo $! > "$WHARF_BED/dockerd.pid"
     sleep 0.2
-  done
-  tail -n 5 "$WHARF_BED/log/dockerd.log" >&3
-  fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log"
+  fi
+  # It restores containers first, which can take a while after a crash.
+  answers 300 && return 0
+  tail -n 5 "$WHARF_BED/log/dockerd.log" >&3 || true
+  fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log, or journalctl -u docker"
 }
 
-if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then step "installing Docker Engine from Debian" install_engine; fi
+# Before the installation, which starts an engine where there is an init system.
 bound_runtime
+if ! command -v dockerd || ! command -v docker; then step "installing Docker Engine from Debian" install_engine; fi
+command -v jq || step "installing jq" install_packages jq
+if pgrep -x dockerd && answers 50; then exit 0; fi
 end_our_hung_engine
 step "starting Docker Engine" start_engine

@@ -22,18 +22,25 @@ Usage: cargo demo [--port PORT] | cargo demo --down
 const CONTEXT: &str = "kind-wharf";
 
 fn main() -> ExitCode {
+    let choice = match Choice::parse(std::env::args().skip(1)) {
+        Ok(choice) => choice,
+        Err(error) => {
+            command::say(&format!("{error}\n\n{USAGE}"));
+            return ExitCode::from(2);
+        }
+    };
     let mut demo = Demo {
         what: String::new(),
         inspect: String::new(),
     };
-    let done = Choice::parse(std::env::args().skip(1)).and_then(|choice| match choice {
+    let done = match choice {
         Choice::Help => {
             command::say(USAGE);
             Ok(())
         }
         Choice::Down => demo.down(),
         Choice::Run { port } => demo.run(port),
-    });
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,9 +70,9 @@ impl Choice {
                     .and_then(|port| port.parse().ok())
                     .context("--port needs a number")?,
             },
-            Some(other) => bail!("unknown argument `{other}`\n{USAGE}"),
+            Some(other) => bail!("unknown argument `{other}`"),
         };
-        ensure!(arguments.next().is_none(), "too many arguments\n{USAGE}");
+        ensure!(arguments.next().is_none(), "too many arguments");
         Ok(choice)
     }
 }
@@ -225,17 +232,13 @@ impl Demo {
         let started = Instant::now();
         let done = work()?;
         command::say(&format!(
-            "✓ {what:<72} {:>6.1} s",
+            "✓ {what:<78} {:>6.1} s",
             started.elapsed().as_secs_f32()
         ));
         Ok(done)
     }
 
     fn tell_failure(&self, error: &anyhow::Error) {
-        if self.what.is_empty() {
-            command::say(&format!("{error:#}"));
-            return;
-        }
         command::say(&format!(
             "✗ {}\n\n{error:#}\n\nEverything is left as it is. To look into it: {}",
             self.what, self.inspect
