@@ -26,25 +26,29 @@ bound_runtime() {
 JSON
 }
 
+# running PROGRAM: the ids of its living processes. Dead ones that nobody has reaped, as under the poor first process of a container,
+# do not count.
+running() { pgrep -x --runstates D,R,S,T "$1"; }
+
 # A killed dockerd leaves the files with its own and its containerd's process id. Where these ids now belong to other programs,
 # the next dockerd takes them for its predecessor and refuses to start, or waits for a containerd that is none.
 forget_the_dead() {
   local program file
   while read -r program file; do
     [ -e "$file" ] || continue
-    [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "$program" ] || rm -f "$file"
+    running "$program" | grep -qx "$(cat "$file")" || rm -f "$file"
   done <<'FILES'
 dockerd /var/run/docker.pid
 containerd /var/run/docker/containerd/containerd.pid
 FILES
 }
 
-# answers TIMES: whether the engine answers within so many tries, a fifth of a second apart. Not `docker version`, which answers while
-# every question about a container still hangs.
+# answers WITHIN: whether the engine answers within so many seconds. Not `docker version`, which answers while every question about a
+# container still hangs.
 answers() {
-  for _ in $(seq "$1"); do
+  local deadline=$((SECONDS + $1))
+  while running dockerd && [ $SECONDS -lt $deadline ]; do
     timeout 5 docker ps --all && return 0
-    pgrep -x dockerd || return 1
     sleep 0.2
   done
   return 1
@@ -52,14 +56,13 @@ answers() {
 
 # A dockerd that the bed itself started and that does not answer is ended; anybody else's is not ours to judge.
 end_our_hung_engine() {
-  local ours running
-  running=$(pgrep -x dockerd || true)
-  [ -n "$running" ] || return 0
+  local ours pids
+  pids=$(running dockerd) || return 0
   ours=$(cat "$WHARF_BED/dockerd.pid" 2>/dev/null || true)
-  [ "$running" = "$ours" ] || fail "dockerd runs (process $running) but does not answer, and the test bed did not start it; restart it and try again"
+  [ "$pids" = "$ours" ] || fail "dockerd runs (process $pids) but does not answer, and the test bed did not start it; restart it and try again"
   say "dockerd (process $ours) hangs: ending it"
-  kill "$ours" || true
-  for _ in $(seq 50); do [ -e "/proc/$ours" ] || return 0; sleep 0.2; done
+  kill "$ours"
+  for _ in $(seq 50); do running dockerd || return 0; sleep 0.2; done
   kill -KILL "$ours" || true
   sleep 0.5
 }
@@ -76,7 +79,7 @@ start_engine() {
     sleep 0.2
   fi
   # It restores containers first, which can take a while after a crash.
-  answers 300 && return 0
+  answers 60 && return 0
   tail -n 5 "$WHARF_BED/log/dockerd.log" >&3 || true
   fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log, or journalctl -u docker"
 }
@@ -85,6 +88,6 @@ start_engine() {
 bound_runtime
 if ! command -v dockerd || ! command -v docker; then step "installing Docker Engine from Debian" install_engine; fi
 command -v jq || step "installing jq" install_packages jq
-if pgrep -x dockerd && answers 50; then exit 0; fi
+if running dockerd && answers 10; then exit 0; fi
 end_our_hung_engine
 step "starting Docker Engine" start_engine

@@ -18,8 +18,17 @@ Usage: cargo demo [--port PORT] | cargo demo --down
       --port PORT  the registry's port, instead of 5000
       --down       delete the cluster; its images are kept for the next time";
 
+const TEST_BED: &str = "test bed";
+
 /// The cluster that `wharf up` makes when it is told no name.
 const CONTEXT: &str = "kind-wharf";
+/// What kubectl is asked for all about the example's pods.
+const DESCRIBE: [&str; 4] = [
+    "describe",
+    "pods",
+    "-l",
+    "app.kubernetes.io/name=python-server",
+];
 
 fn main() -> ExitCode {
     let choice = match Choice::parse(std::env::args().skip(1)) {
@@ -86,7 +95,7 @@ struct Demo {
 impl Demo {
     fn run(&mut self, port: u16) -> Result<()> {
         let started = Instant::now();
-        let bed = self.step("test bed", "docker info", || {
+        let bed = self.step(TEST_BED, "docker info", || {
             Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
         })?;
         let binary = self.step(
@@ -134,9 +143,7 @@ impl Demo {
             command.args(["--context", CONTEXT]).args(arguments);
             command
         };
-        let pods = format!(
-            "kubectl --context {CONTEXT} describe pods -l app.kubernetes.io/name=python-server"
-        );
+        let pods = format!("kubectl --context {CONTEXT} {}", DESCRIBE.join(" "));
         self.step("deploy it", &pods, || {
             let pushed = pushed_digest(&bed, &image)?;
             let manifests = manifests(&bed, &example, &pushed)?;
@@ -146,15 +153,20 @@ impl Demo {
             )
         })?;
         self.step("wait until its pod is ready", &pods, || {
-            command::output(
-                &mut kubectl(&[
-                    "rollout",
-                    "status",
-                    "deployment/python-server",
-                    "--timeout=180s",
-                ]),
-                Duration::from_secs(200),
-            )
+            let mut rollout = kubectl(&[
+                "rollout",
+                "status",
+                "deployment/python-server",
+                "--timeout=180s",
+            ]);
+            let ready = command::output(&mut rollout, Duration::from_secs(200));
+            // That time passed is no reason; the pod's events, at the end of its description, say why.
+            ready.map_err(|error| {
+                match command::output(&mut kubectl(&DESCRIBE), Duration::from_secs(30)) {
+                    Ok(pods) => anyhow::anyhow!("{error:#}\n{}", command::tail(&pods, 15)),
+                    Err(_) => error,
+                }
+            })
         })?;
         let greeting = self.step("ask it over HTTP", &pods, || {
             // Through the API server, which asks the pod: no port of this machine is taken.
@@ -178,7 +190,7 @@ impl Demo {
     }
 
     fn down(&mut self) -> Result<()> {
-        let bed = self.step("test bed", "docker info", || {
+        let bed = self.step(TEST_BED, "docker info", || {
             Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
         })?;
         let binary = self.step(
@@ -225,17 +237,24 @@ impl Demo {
         what.clone_into(&mut self.what);
         inspect.clone_into(&mut self.inspect);
         let mut err = std::io::stderr();
-        if err.is_terminal() {
-            write!(err, "  {what} ...\r")?;
+        // What runs now is shown to people only, and where nothing else is: the test bed tells its own steps.
+        let pending = err.is_terminal() && what != TEST_BED;
+        if pending {
+            write!(err, "  {what} ...")?;
             err.flush()?;
         }
         let started = Instant::now();
-        let done = work()?;
-        command::say(&format!(
-            "✓ {what:<78} {:>6.1} s",
-            started.elapsed().as_secs_f32()
-        ));
-        Ok(done)
+        let done = work();
+        if pending {
+            write!(err, "\r\x1b[K")?;
+        }
+        if done.is_ok() {
+            command::say(&format!(
+                "✓ {what:<78} {:>6.1} s",
+                started.elapsed().as_secs_f32()
+            ));
+        }
+        done
     }
 
     fn tell_failure(&self, error: &anyhow::Error) {
