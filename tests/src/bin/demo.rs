@@ -13,10 +13,11 @@ use wharf_tests::{command, wharf};
 const USAGE: &str = "\
 Sets up a cluster with a registry, deploys an example and shows it answering.
 
-Usage: cargo demo [--port PORT] | cargo demo --down
+Usage: cargo demo [--port PORT] | cargo demo --down [--purge]
 
       --port PORT  the registry's port, instead of 5000
-      --down       delete the cluster; its images are kept for the next time";
+      --down       delete the cluster; its images are kept for the next time
+      --purge      delete the images too";
 
 const TEST_BED: &str = "test bed";
 
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
             command::say(USAGE);
             Ok(())
         }
-        Choice::Down => demo.down(),
+        Choice::Down { purge } => demo.down(purge),
         Choice::Run { port } => demo.run(port),
     };
     match done {
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
 
 enum Choice {
     Run { port: u16 },
-    Down,
+    Down { purge: bool },
     Help,
 }
 
@@ -71,7 +72,11 @@ impl Choice {
         let mut arguments = arguments.filter(|argument| argument != "--");
         let choice = match arguments.next().as_deref() {
             None => Self::Run { port: 5000 },
-            Some("--down") => Self::Down,
+            Some("--down") => match arguments.next().as_deref() {
+                None => Self::Down { purge: false },
+                Some("--purge") => Self::Down { purge: true },
+                Some(other) => bail!("unknown argument `{other}`"),
+            },
             Some("--help" | "-h") => Self::Help,
             Some("--port") => Self::Run {
                 port: arguments
@@ -104,6 +109,7 @@ impl Demo {
             wharf::binary,
         )?;
         let wharf = binary.display().to_string();
+        let status = bed.by_hand(&format!("{wharf} status"));
 
         let mut up = bed.command(&wharf);
         up.args(["up", "--port", &port.to_string()]);
@@ -113,7 +119,7 @@ impl Demo {
                 .into_iter()
                 .flatten(),
         );
-        self.logged_step(&bed, "wharf up", &format!("{wharf} status"), &mut up, 900)?;
+        self.logged_step(&bed, "wharf up", &status, &mut up, 900)?;
 
         let example = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/examples/python-server")
@@ -133,7 +139,7 @@ impl Demo {
         self.logged_step(
             &bed,
             &format!("docker push {image}"),
-            &format!("{wharf} status"),
+            &status,
             &mut push,
             600,
         )?;
@@ -143,7 +149,10 @@ impl Demo {
             command.args(["--context", CONTEXT]).args(arguments);
             command
         };
-        let pods = format!("kubectl --context {CONTEXT} {}", DESCRIBE.join(" "));
+        let pods = bed.by_hand(&format!(
+            "kubectl --context {CONTEXT} {}",
+            DESCRIBE.join(" ")
+        ));
         self.step("deploy it", &pods, || {
             let pushed = pushed_digest(&bed, &image)?;
             let manifests = manifests(&bed, &example, &pushed)?;
@@ -182,14 +191,14 @@ impl Demo {
         command::say(&format!(
             "That was a pod, {:.0} s after the start. Change deploy/examples/python-server/server.py and run it again, or type:\n\
              \x20 kubectl --context {CONTEXT} get pods\n\
-             \x20 {wharf} status\n\
+             \x20 {status}\n\
              \x20 cargo demo --down",
             started.elapsed().as_secs_f32()
         ));
         Ok(())
     }
 
-    fn down(&mut self) -> Result<()> {
+    fn down(&mut self, purge: bool) -> Result<()> {
         let bed = self.step(TEST_BED, "docker info", || {
             Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
         })?;
@@ -199,12 +208,13 @@ impl Demo {
             wharf::binary,
         )?;
         let mut down = bed.command(&binary.display().to_string());
-        down.arg("down");
+        down.arg("down").args(purge.then_some("--purge"));
         self.logged_step(&bed, "wharf down", "docker ps", &mut down, 300)?;
-        command::say(&format!(
-            "The cluster is gone, its images are kept. To delete them too: {} down --purge",
-            binary.display()
-        ));
+        if !purge {
+            command::say(
+                "The images are kept for the next time; `cargo demo --down --purge` deletes them too.",
+            );
+        }
         Ok(())
     }
 
