@@ -40,6 +40,11 @@ impl Layout {
         sync(&self.blobs)?;
         if let Some(root) = self.blobs.parent() {
             sync(root)?;
+            // The root may be new as well. Where its parent is not ours to open, neither did we
+            // make the root.
+            if let Some(parent) = root.parent() {
+                let _ = sync(parent);
+            }
         }
         File::create(&complete).map_err(Error::io("create", &complete))?;
         Ok(())
