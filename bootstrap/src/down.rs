@@ -16,6 +16,8 @@ use crate::kube::Kube;
 use crate::output::{self, Steps};
 use crate::up::is_made_by_wharf;
 
+/// What makes a cluster takes a minute or so; then it may be deleted.
+const LOCK_PATIENCE: Duration = Duration::from_secs(300);
 const API_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `wharf down`. Doing it again is no error.
@@ -23,7 +25,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     cluster::require_programs(&args.cluster)?;
     let cluster = cluster::named(&args.cluster, Docker::connect().await?);
     let name = args.cluster.name.clone();
-    let home = Home::hold(&name)?;
+    let home = Home::hold(&name, LOCK_PATIENCE).await?;
     let nodes = cluster.nodes().await?;
     let record = home.read()?;
     if !nodes.is_empty() {
@@ -59,7 +61,10 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         };
         home.write(&record)?;
         steps
-            .run(&format!("Delete cluster {name}"), cluster.delete())
+            .run(
+                &format!("Delete cluster {name}"),
+                cluster.delete(home.lock()?),
+            )
             .await?;
         record.stage = Stage::Deleted;
         home.write(&record)?;

@@ -6,13 +6,14 @@
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ClusterName, Node};
 use crate::exit::Code;
+use crate::output;
 
 /// How far the engine's clock may be behind the host's.
 const CLOCK_SKEW_SECONDS: i64 = 60;
@@ -76,13 +77,15 @@ impl Record {
 /// The files of one environment on this host, held by one program at a time.
 #[derive(Debug)]
 pub(crate) struct Home {
-    record: PathBuf,
-    _lock: File,
+    directory: PathBuf,
+    name: ClusterName,
+    lock: File,
 }
 
 impl Home {
-    /// Takes hold of an environment's files. A second program is refused while the first works.
-    pub(crate) fn hold(name: &ClusterName) -> anyhow::Result<Self> {
+    /// Takes hold of an environment's files, once nobody else has them: another wharf, or a program that a killed wharf
+    /// has started and that still makes or deletes the cluster.
+    pub(crate) async fn hold(name: &ClusterName, wait: Duration) -> anyhow::Result<Self> {
         let directory = state_directory()?;
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
@@ -93,48 +96,84 @@ impl Home {
             .write(true)
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                record: directory.join(format!("{name}.json")),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(Code::Conflict.error(format!(
-                "another wharf works on cluster {name} right now: wait until it is done"
-            ))),
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {}", path.display()))
+        let end = Instant::now() + wait;
+        let mut is_told = false;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        directory,
+                        name: name.clone(),
+                        lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    if !is_told {
+                        output::note(&format!(
+                            "Another program works on cluster {name}: waiting until it is done."
+                        ));
+                        is_told = true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Code::Conflict.error(format!(
+                        "another wharf or kind still works on cluster {name}: wait until it is done"
+                    )));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("locking {}", path.display()));
+                }
             }
         }
     }
 
+    /// The lock, for a program that must not be overtaken even if this one dies.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        self.lock
+            .try_clone()
+            .context("sharing the environment's lock")
+    }
+
+    /// Where the provider's configuration of the cluster is written.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.join(format!("{}.kind.json", self.name))
+    }
+
+    fn record(&self) -> PathBuf {
+        self.directory.join(format!("{}.json", self.name))
+    }
+
     /// What is remembered.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Record>> {
-        read(&self.record)
+        read(&self.record())
     }
 
     /// Remembers. Durable when it returns.
     pub(crate) fn write(&self, record: &Record) -> anyhow::Result<()> {
+        let path = self.record();
         let write = || -> std::io::Result<()> {
-            let next = self.record.with_extension("json.new");
+            let next = path.with_extension("json.new");
             let mut file = File::create(&next)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
             // The content before the name: a power cut between leaves the old record, or none.
             file.sync_all()?;
-            std::fs::rename(&next, &self.record)?;
-            match self.record.parent() {
-                Some(directory) if cfg!(unix) => File::open(directory)?.sync_all(),
-                _ => Ok(()),
+            std::fs::rename(&next, &path)?;
+            if cfg!(unix) {
+                File::open(&self.directory)?.sync_all()?;
             }
+            Ok(())
         };
-        write().with_context(|| format!("writing {}", self.record.display()))
+        write().with_context(|| format!("writing {}", path.display()))
     }
 
     /// Forgets.
     pub(crate) fn forget(&self) -> anyhow::Result<()> {
-        match std::fs::remove_file(&self.record) {
+        let path = self.record();
+        match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("deleting {}", self.record.display()))
+                Err(error).with_context(|| format!("deleting {}", path.display()))
             }
             _ => Ok(()),
         }
@@ -257,20 +296,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dev.json");
         let lock = || {
+            let file = directory.path().join("dev.lock");
             File::options()
                 .create(true)
                 .truncate(false)
                 .write(true)
-                .open(directory.path().join("dev.lock"))
+                .open(file)
                 .unwrap()
         };
         let first = lock();
         first.try_lock().unwrap();
-        assert!(matches!(lock().try_lock(), Err(TryLockError::WouldBlock)));
         let home = Home {
-            record: path.clone(),
-            _lock: first,
+            directory: directory.path().to_owned(),
+            name: "dev".parse().unwrap(),
+            lock: first,
         };
+        // A program that was given the lock keeps it when we are gone.
+        let given = home.lock().unwrap();
+        let home = Home {
+            lock: lock(),
+            ..home
+        };
+        assert!(matches!(lock().try_lock(), Err(TryLockError::WouldBlock)));
+        drop(given);
+        lock().try_lock().unwrap();
         assert_eq!(home.read().unwrap(), None);
         let written = record(Stage::Created {
             first_node: "a".into(),

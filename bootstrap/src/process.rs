@@ -1,9 +1,9 @@
 //! Running other programs.
 
+use std::fs::File;
 use std::process::Stdio;
 
 use anyhow::Context;
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::exit::Code;
@@ -11,30 +11,20 @@ use crate::exit::Code;
 /// Lines of a failed program's last words that are worth repeating.
 const LAST_LINES: usize = 12;
 
-/// Runs a program to its end and returns what it printed. It dies with us.
+/// Runs a program to its end and returns what it printed. It dies with us, unless we are killed: then it keeps `lock`,
+/// its standard input, locked until it ends as well.
 pub(crate) async fn run(
     program: &str,
     args: &[&str],
-    stdin: Option<&[u8]>,
+    lock: Option<File>,
 ) -> anyhow::Result<Vec<u8>> {
-    let mut child = Command::new(program)
+    let output = Command::new(program)
         .args(args)
-        .stdin(if stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(lock.map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("starting {program}"))?;
-    if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), stdin) {
-        // A program that does not read to the end says why in its own words.
-        let _ = pipe.write_all(bytes).await;
-    }
-    let output = child
-        .wait_with_output()
+        .output()
         .await
         .with_context(|| format!("running {program}"))?;
     if output.status.success() {

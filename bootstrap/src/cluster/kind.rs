@@ -1,5 +1,8 @@
 //! kind: each node is a container.
 
+use std::fs::File;
+
+use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -59,27 +62,30 @@ impl Cluster for Kind {
         Ok(nodes.into_iter().map(|(_, node)| node).collect())
     }
 
-    async fn create(&self, spec: &Spec) -> anyhow::Result<()> {
+    async fn create(&self, spec: &Spec, lock: File) -> anyhow::Result<()> {
         let config = serde_json::to_vec_pretty(&config(&self.name, spec))?;
+        std::fs::write(&spec.config, config)
+            .with_context(|| format!("writing {}", spec.config.display()))?;
+        let path = spec.config.to_string_lossy();
         let mut args = vec![
             "create",
             "cluster",
             "--name",
             self.name.as_str(),
             "--config",
-            "-",
+            &path,
         ];
         if let Some(image) = &spec.image {
             args.extend(["--image", image]);
         }
-        process::run("kind", &args, Some(&config)).await.map(|_| ())
+        process::run("kind", &args, Some(lock)).await.map(|_| ())
     }
 
-    async fn delete(&self) -> anyhow::Result<()> {
+    async fn delete(&self, lock: File) -> anyhow::Result<()> {
         process::run(
             "kind",
             &["delete", "cluster", "--name", self.name.as_str()],
-            None,
+            Some(lock),
         )
         .await
         .map(|_| ())
@@ -176,6 +182,7 @@ mod tests {
             has_ipv6: true,
             data: "/home/ann/data".into(),
             image: None,
+            config: "/state/dev.kind.json".into(),
         };
         insta::assert_snapshot!(
             serde_json::to_string_pretty(&config(&"dev".parse().unwrap(), &spec)).unwrap()

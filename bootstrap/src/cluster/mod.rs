@@ -3,6 +3,7 @@
 mod kind;
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -20,10 +21,10 @@ pub(crate) trait Cluster: Send + Sync {
     fn context(&self) -> String;
     /// Its nodes, running or not, the control plane first; none if there is no cluster.
     async fn nodes(&self) -> anyhow::Result<Vec<Node>>;
-    /// Makes it.
-    async fn create(&self, spec: &Spec) -> anyhow::Result<()>;
-    /// Deletes it. What is not there is deleted already.
-    async fn delete(&self) -> anyhow::Result<()>;
+    /// Makes it. The program that does it holds `lock` as long as it lives.
+    async fn create(&self, spec: &Spec, lock: File) -> anyhow::Result<()>;
+    /// Deletes it. What is not there is deleted already. The program that does it holds `lock` as long as it lives.
+    async fn delete(&self, lock: File) -> anyhow::Result<()>;
     /// Starts nodes that have stopped.
     async fn start(&self, nodes: &[String]) -> anyhow::Result<()>;
     /// A kubeconfig for it, as text.
@@ -81,6 +82,8 @@ pub(crate) struct Spec {
     pub(crate) data: PathBuf,
     /// The node image; `None`: the provider's own.
     pub(crate) image: Option<String>,
+    /// Where the provider's configuration is written.
+    pub(crate) config: PathBuf,
 }
 
 /// A cluster's name: it becomes part of host names and of file names.

@@ -28,7 +28,7 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
     cluster::require_programs(&args.cluster)?;
     let docker = Docker::connect().await?;
     let cluster = cluster::named(&args.cluster, docker.clone());
-    let home = Home::hold(&args.cluster.name)?;
+    let home = Home::hold(&args.cluster.name, args.wait).await?;
     args.data = args.data.map(absolute).transpose()?;
 
     let observed = observe::observe(&args, &docker, cluster.as_ref(), &home).await?;

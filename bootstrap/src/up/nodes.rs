@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
+use wharf_registry::oci::Digest;
 
 use crate::cluster::Cluster;
 use crate::names::{HOSTS_DIRECTORY, registry_host};
@@ -94,20 +95,31 @@ pub(super) async fn write_hosts(
     Ok(())
 }
 
-/// Removes an image that was needed once.
+/// Removes an image under every name that containerd has for it: its tag, its digest and its configuration's digest.
 pub(super) async fn remove_image(
     cluster: &dyn Cluster,
     node: &str,
-    image: &str,
+    repository: &str,
+    config: &Digest,
 ) -> anyhow::Result<()> {
-    cluster
+    let listed = cluster
         .run_on(
             node,
-            &["ctr", "--namespace=k8s.io", "images", "rm", image],
+            &["ctr", "--namespace=k8s.io", "images", "ls", "--quiet"],
             None,
         )
-        .await
-        .map(|_| ())
+        .await?;
+    let config = config.to_string();
+    let is_it = |name: &&str| {
+        *name == config
+            || name
+                .strip_prefix(repository)
+                .is_some_and(|rest| rest.starts_with([':', '@']))
+    };
+    let mut remove = vec!["ctr", "--namespace=k8s.io", "images", "rm"];
+    let named = listed.lines().map(str::trim).filter(is_it);
+    remove.extend(named);
+    cluster.run_on(node, &remove, None).await.map(|_| ())
 }
 
 async fn has_image(cluster: &dyn Cluster, node: &str, image: &str) -> anyhow::Result<bool> {

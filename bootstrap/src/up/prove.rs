@@ -33,15 +33,17 @@ impl Proof<'_> {
         let image = probe(self.architecture, &nonce)?;
         push(&self.client, &name, &tag, &image).await?;
 
-        let reference = format!("{}/{PROBE_REPOSITORY}:{nonce}", registry_host(self.port));
+        let repository = format!("{}/{PROBE_REPOSITORY}", registry_host(self.port));
         let cluster_nodes = self.kube.nodes().await?;
         let mut pods = Vec::new();
         for (number, node) in cluster_nodes.iter().enumerate() {
             // Not the node's name: together with a prefix it may be too long for a pod's.
             pods.push((format!("probe-{nonce}-{number}"), node.name.clone()));
         }
-        let proved = self.pull(&reference, &pods, wait.min(PATIENCE)).await;
-        self.clean_up(&reference, &name, &image).await;
+        let proved = self
+            .pull(&format!("{repository}:{nonce}"), &pods, wait.min(PATIENCE))
+            .await;
+        self.clean_up(&repository, &name, &image).await;
         proved?;
         Ok(cluster_nodes.into_iter().map(|node| node.uid).collect())
     }
@@ -60,7 +62,7 @@ impl Proof<'_> {
     }
 
     /// What is left behind does no harm, so that nothing here may fail the proof.
-    async fn clean_up(&self, reference: &str, name: &Name, image: &Image) {
+    async fn clean_up(&self, repository: &str, name: &Name, image: &Image) {
         if let Ok(like) = probe_pod("any", "any", "any") {
             let _ = self.kube.delete_labelled(&like, PROBES).await;
         }
@@ -69,11 +71,9 @@ impl Proof<'_> {
             .delete_manifest(name, &Reference::Digest(image.manifest.digest.clone()))
             .await;
         if let Ok(nodes) = self.cluster.nodes().await {
-            join_all(
-                nodes
-                    .iter()
-                    .map(|node| nodes::remove_image(self.cluster, &node.name, reference)),
-            )
+            join_all(nodes.iter().map(|node| {
+                nodes::remove_image(self.cluster, &node.name, repository, &image.config.digest)
+            }))
             .await;
         }
     }

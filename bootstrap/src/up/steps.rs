@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
     /// Takes a step.
     pub(super) async fn take(&mut self, step: &Step) -> anyhow::Result<()> {
         match step {
-            Step::DeleteRemains => self.cluster.delete().await,
+            Step::DeleteRemains => self.cluster.delete(self.home.lock()?).await,
             Step::CreateCluster => self.create_cluster().await,
             Step::StartNodes(nodes) => self.cluster.start(nodes).await,
             Step::ExportContext => self.cluster.export_kubeconfig().await,
@@ -91,8 +91,8 @@ impl<'a> Run<'a> {
     /// - after it: the intent, and perhaps nodes younger than it, which the next run deletes and makes anew;
     /// - after the record: a whole cluster, which the next run goes on with.
     async fn create_cluster(&mut self) -> anyhow::Result<()> {
-        let data = data::prepare(&self.plan.data)?;
         port::require_free(self.plan.port, &self.docker).await?;
+        let data = data::prepare(&self.plan.data)?;
         let intent = self.record(
             Stage::Intended {
                 since: environment::now(),
@@ -106,8 +106,9 @@ impl<'a> Run<'a> {
             has_ipv6: port::has_ipv6(),
             data: data.clone(),
             image: self.args.kubernetes_image.clone(),
+            config: self.home.config(),
         };
-        self.cluster.create(&spec).await?;
+        self.cluster.create(&spec, self.home.lock()?).await?;
         let nodes = self.cluster.nodes().await?;
         let first = nodes
             .first()
