@@ -87,7 +87,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             data.display()
         ),
         (false, true) => format!(
-            "Cluster {name} is gone. Its images are kept in {}: the next `wharf up` has them again.",
+            "Cluster {name} is gone. Its images are kept in {}: the next `wharf up --name {name}` has them again.",
             data.display()
         ),
         (false, false) => format!("Cluster {name} is gone, and so are its images."),

@@ -52,8 +52,17 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             output::log_to_stderr("info");
             runtime()?.block_on(relay::run(args))
         }
-        Command::Up(args) => interactive(up::run(args), "`wharf up` again completes it"),
-        Command::Down(args) => interactive(down::run(args), "`wharf down` again completes it"),
+        Command::Up(args) => {
+            let go_on = format!("`wharf up --name {}` again completes it", args.cluster.name);
+            interactive(up::run(args), &go_on)
+        }
+        Command::Down(args) => {
+            let go_on = format!(
+                "`wharf down --name {}` again completes it",
+                args.cluster.name
+            );
+            interactive(down::run(args), &go_on)
+        }
         Command::Status(args) => interactive(status::run(args), "nothing was changed"),
         Command::Version => {
             output::result(concat!("wharf ", env!("CARGO_PKG_VERSION")));

@@ -58,9 +58,9 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
             .await;
         if let Err(error) = taken {
             if format == Format::Text && matches!(Code::of(&error), Code::Failure | Code::Timeout) {
-                output::note(
-                    "Everything so far is kept: when the cause is gone, `wharf up` goes on from here.",
-                );
+                output::note(&format!(
+                    "Everything so far is kept: when the cause is gone, `wharf up --name {name}` goes on from here."
+                ));
             }
             return Err(error);
         }

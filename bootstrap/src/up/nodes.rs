@@ -7,8 +7,9 @@ use wharf_registry::oci::Digest;
 use crate::cluster::Cluster;
 use crate::names::{HOSTS_DIRECTORY, registry_host};
 
-/// containerd's label for an image that its garbage collection must leave alone.
-const PINNED: &str = "io.cri-containerd.pinned=pinned";
+/// containerd's label for an image that must not be cleaned up.
+const PINNED: &str = "io.cri-containerd.pinned";
+const PINNED_FILTER: &str = r#"labels."io.cri-containerd.pinned"==pinned"#;
 
 /// What a node has of what it should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +36,13 @@ pub(super) async fn inspect(
     })
 }
 
-/// Imports an image, pinned. A node that has it is left as it is.
+/// Imports an image and pins it. Pins of its former versions are taken off: the kubelet may then clean them up.
 pub(super) async fn import(
     cluster: &dyn Cluster,
     node: &str,
     image: &str,
     archive: Bytes,
 ) -> anyhow::Result<()> {
-    if has_image(cluster, node, image).await? {
-        return Ok(());
-    }
     let snapshotter = snapshotter(cluster, node).await?;
     let import = [
         "ctr",
@@ -59,18 +57,19 @@ pub(super) async fn import(
         .run_on(node, &import, Some(archive))
         .await
         .with_context(|| format!("importing wharf's image into {node}"))?;
-    let pin = [
-        "ctr",
-        "--namespace=k8s.io",
-        "images",
-        "label",
-        image,
-        PINNED,
-    ];
-    cluster
-        .run_on(node, &pin, None)
+    label(cluster, node, image, "pinned")
         .await
         .with_context(|| format!("pinning wharf's image on {node}"))?;
+    let repository = image
+        .rsplit_once(':')
+        .map_or(image, |(repository, _)| repository);
+    for former in list(cluster, node, PINNED_FILTER).await? {
+        if former != image && is_of(&former, repository) {
+            label(cluster, node, &former, "")
+                .await
+                .with_context(|| format!("letting go of {former} on {node}"))?;
+        }
+    }
     Ok(())
 }
 
@@ -102,28 +101,25 @@ pub(super) async fn remove_image(
     repository: &str,
     config: &Digest,
 ) -> anyhow::Result<()> {
-    let listed = cluster
-        .run_on(
-            node,
-            &["ctr", "--namespace=k8s.io", "images", "ls", "--quiet"],
-            None,
-        )
-        .await?;
     let config = config.to_string();
-    let is_it = |name: &&str| {
-        *name == config
-            || name
-                .strip_prefix(repository)
-                .is_some_and(|rest| rest.starts_with([':', '@']))
-    };
+    let mut names = list(cluster, node, "").await?;
+    names.retain(|name| *name == config || is_of(name, repository));
     let mut remove = vec!["ctr", "--namespace=k8s.io", "images", "rm"];
-    let named = listed.lines().map(str::trim).filter(is_it);
-    remove.extend(named);
+    remove.extend(names.iter().map(String::as_str));
     cluster.run_on(node, &remove, None).await.map(|_| ())
 }
 
-async fn has_image(cluster: &dyn Cluster, node: &str, image: &str) -> anyhow::Result<bool> {
-    let filter = format!("name=={image},labels.\"io.cri-containerd.pinned\"==pinned");
+/// Whether a node has an image, pinned.
+pub(super) async fn has_image(
+    cluster: &dyn Cluster,
+    node: &str,
+    image: &str,
+) -> anyhow::Result<bool> {
+    let listed = list(cluster, node, &format!("{PINNED_FILTER},name=={image}")).await?;
+    Ok(listed.iter().any(|name| name == image))
+}
+
+async fn list(cluster: &dyn Cluster, node: &str, filter: &str) -> anyhow::Result<Vec<String>> {
     let listed = cluster
         .run_on(
             node,
@@ -133,15 +129,38 @@ async fn has_image(cluster: &dyn Cluster, node: &str, image: &str) -> anyhow::Re
                 "images",
                 "ls",
                 "--quiet",
-                &filter,
+                filter,
             ],
             None,
         )
         .await;
-    Ok(listed
-        .with_context(|| format!("listing the images of {node}"))?
-        .lines()
-        .any(|line| line.trim() == image))
+    let listed = listed.with_context(|| format!("listing the images of {node}"))?;
+    Ok(listed.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+async fn label(cluster: &dyn Cluster, node: &str, image: &str, value: &str) -> anyhow::Result<()> {
+    let label = format!("{PINNED}={value}");
+    cluster
+        .run_on(
+            node,
+            &[
+                "ctr",
+                "--namespace=k8s.io",
+                "images",
+                "label",
+                image,
+                &label,
+            ],
+            None,
+        )
+        .await
+        .map(|_| ())
+}
+
+/// Whether a name is one of a repository's, by tag or by digest.
+fn is_of(name: &str, repository: &str) -> bool {
+    name.strip_prefix(repository)
+        .is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
 async fn read_hosts(cluster: &dyn Cluster, node: &str, port: u16) -> anyhow::Result<String> {
@@ -208,5 +227,22 @@ mod tests {
             "fuse-overlayfs"
         );
         assert_eq!(parse_snapshotter(""), "overlayfs");
+    }
+
+    #[test]
+    fn names_of_a_repository() {
+        assert!(is_of(
+            "localhost:5000/wharf/probe:1",
+            "localhost:5000/wharf/probe"
+        ));
+        assert!(is_of(
+            "localhost:5000/wharf/probe@sha256:00",
+            "localhost:5000/wharf/probe"
+        ));
+        assert!(!is_of(
+            "localhost:5000/wharf/probes:1",
+            "localhost:5000/wharf/probe"
+        ));
+        assert!(!is_of("localhost:5000/wharf", "localhost:5000/wharf/probe"));
     }
 }

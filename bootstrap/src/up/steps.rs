@@ -26,7 +26,7 @@ use crate::plan::{Nodes, Plan, Step};
 use crate::port;
 
 /// How long the published port may take after the relay behind it is ready.
-const HOST_PATIENCE: Duration = Duration::from_secs(15);
+const HOST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run of `wharf up`, in the middle of its steps.
 pub(super) struct Run<'a> {
@@ -160,14 +160,22 @@ impl<'a> Run<'a> {
 
     async fn import_image(&mut self, nodes: &Nodes) -> anyhow::Result<()> {
         let name = self.image_name()?;
+        let mut without = Vec::new();
+        for node in self.names(nodes).await? {
+            if !nodes::has_image(self.cluster, &node, &name).await? {
+                without.push(node);
+            }
+        }
+        if without.is_empty() {
+            return Ok(());
+        }
         let image = self.packed().await?.clone();
         let archive = {
             let name = name.clone();
             tokio::task::spawn_blocking(move || image.archive(&name)).await??
         };
-        let nodes = self.names(nodes).await?;
         try_join_all(
-            nodes
+            without
                 .iter()
                 .map(|node| nodes::import(self.cluster, node, &name, archive.clone())),
         )
