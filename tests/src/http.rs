@@ -181,7 +181,11 @@ impl Connection {
         String::from_utf8(line).map_err(|error| not_http("line", &error.to_string()))
     }
 
-    fn read_head(&mut self) -> io::Result<Answer> {
+    /// Reads the head of an answer, be it only a `100 Continue`.
+    ///
+    /// # Errors
+    /// As for [`Connection::send`].
+    pub fn read_head(&mut self) -> io::Result<Answer> {
         let line = self.read_line()?;
         let status = line
             .strip_prefix("HTTP/1.1 ")
