@@ -4,10 +4,10 @@
 mod blobs;
 mod body;
 mod error;
+mod lists;
 mod manifests;
 mod response;
 mod route;
-mod tags;
 mod uploads;
 
 use std::sync::Arc;
@@ -109,7 +109,21 @@ async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) ->
         (&Method::PUT, Target::Manifest { name, reference }) => {
             manifests::put(registry, access, parts, name, reference, body).await
         }
-        (&Method::GET, Target::Tags { name }) => tags::list(registry, access, parts, name).await,
+        (&Method::DELETE, Target::Manifest { name, reference }) => {
+            manifests::delete(registry, access, name, reference).await
+        }
+        (&Method::DELETE, Target::Blob { name, digest }) => {
+            blobs::delete(registry, access, name, digest).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Tags { name }) => {
+            lists::tags(registry, access, parts, name).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Referrers { name, digest }) => {
+            lists::referrers(registry, access, parts, name, digest).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Catalog) => {
+            lists::catalog(registry, access, parts).await
+        }
         (_, target) => Err(ApiError::method_not_allowed(target)),
     }
 }

@@ -8,6 +8,7 @@ mod access;
 mod directory;
 mod error;
 mod manifests;
+mod referrers;
 mod session;
 mod uploads;
 
@@ -23,6 +24,8 @@ use crate::oci::{Digest, Name};
 pub use access::{Access, Action};
 pub use directory::{DirectoryError, open};
 pub use error::{Error, Result};
+pub use manifests::{ManifestPush, PushedManifest};
+pub use referrers::ReferrerDescriptor;
 pub use uploads::{Content, ContentError};
 
 /// A registry over a catalog and a blob store.
@@ -30,6 +33,7 @@ pub struct Registry {
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
     uploads: uploads::Uploads,
+    deletes: bool,
 }
 
 impl Registry {
@@ -43,7 +47,20 @@ impl Registry {
             catalog,
             blobs,
             uploads,
+            deletes: true,
         })
+    }
+
+    /// The same registry, refusing to delete anything.
+    #[must_use]
+    pub fn without_deletes(mut self) -> Self {
+        self.deletes = false;
+        self
+    }
+
+    /// Whether pushes are refused since a write to the catalog failed.
+    pub fn is_read_only(&self) -> bool {
+        self.catalog.is_read_only()
     }
 
     /// What tells this registry from any other: made at random with its store.

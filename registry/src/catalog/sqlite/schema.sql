@@ -43,7 +43,7 @@ CREATE TABLE manifest (
     payload       BLOB NOT NULL,
     UNIQUE (repository, digest)
 ) STRICT;
-CREATE INDEX manifest_by_subject ON manifest (repository, subject) WHERE subject IS NOT NULL;
+CREATE INDEX manifest_by_subject ON manifest (repository, subject, digest) WHERE subject IS NOT NULL;
 
 -- A manifest keeps its blobs in its own repository; RESTRICT makes it impossible to take one away by mistake.
 CREATE TABLE manifest_blob (

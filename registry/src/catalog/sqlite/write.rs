@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{Error, NewManifest, Result};
+use super::super::{Condition, Error, NewManifest, Result};
 use super::read::upload_id;
 use crate::blobs::{Location, UploadId};
-use crate::oci::{Digest, Name};
+use crate::oci::{Digest, Name, Tag};
 
 pub(super) fn add_blob(
     connection: &Connection,
@@ -81,21 +81,59 @@ pub(super) fn push_manifest(
     connection: &Connection,
     repository: &Name,
     new: &NewManifest,
-) -> Result<()> {
+) -> Result<usize> {
     let repository = ensure_repository(connection, repository)?;
     let now = now();
+    if let Some(condition) = &new.condition {
+        for tag in &new.tags {
+            check(connection, repository, tag, condition)?;
+        }
+    }
     let manifest = match find_manifest(connection, repository, &new.digest)? {
         Some(manifest) => manifest,
         None => insert_manifest(connection, repository, new, now)?,
     };
     let mut point = connection.prepare_cached(
         "INSERT INTO tag (repository, name, manifest, updated_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT (repository, name) DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
+         ON CONFLICT (repository, name)
+         DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
     )?;
     for tag in &new.tags {
         point.execute(params![repository, tag.as_str(), manifest, now])?;
     }
-    Ok(())
+    let mut missing = 0;
+    for child in &new.manifest.children {
+        missing += usize::from(find_manifest(connection, repository, &child.digest)?.is_none());
+    }
+    Ok(missing)
+}
+
+/// Compares what a tag points to with what the push expects.
+fn check(connection: &Connection, repository: i64, tag: &Tag, condition: &Condition) -> Result<()> {
+    let current = connection
+        .prepare_cached(
+            "SELECT manifest.digest FROM tag JOIN manifest ON manifest.id = tag.manifest
+             WHERE tag.repository = ? AND tag.name = ?",
+        )?
+        .query_row(params![repository, tag.as_str()], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()?
+        .map(|digest| digest.parse().map_err(|_| Error::Corrupt(digest)))
+        .transpose()?;
+    let holds = match condition {
+        Condition::Absent => current.is_none(),
+        Condition::Present => current.is_some(),
+        Condition::PointsTo(digests) => current.as_ref().is_some_and(|now| digests.contains(now)),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::ConditionFailed {
+            tag: tag.clone(),
+            current,
+        })
+    }
 }
 
 /// Stores a manifest that is new here, with a row for all that it references.
@@ -164,7 +202,11 @@ fn insert_manifest(
     Ok(manifest)
 }
 
-fn find_manifest(connection: &Connection, repository: i64, digest: &Digest) -> Result<Option<i64>> {
+pub(super) fn find_manifest(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<i64>> {
     let mut find =
         connection.prepare_cached("SELECT id FROM manifest WHERE repository = ? AND digest = ?")?;
     Ok(find
@@ -184,12 +226,15 @@ fn give(connection: &Connection, repository: &Name, blob: i64, now: i64) -> Resu
     Ok(())
 }
 
-fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
+pub(super) fn find_repository(connection: &Connection, name: &Name) -> Result<Option<i64>> {
     let mut find = connection.prepare_cached("SELECT id FROM repository WHERE name = ?")?;
-    if let Some(id) = find
+    Ok(find
         .query_row([name.as_str()], |row| row.get(0))
-        .optional()?
-    {
+        .optional()?)
+}
+
+fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
+    if let Some(id) = find_repository(connection, name)? {
         return Ok(id);
     }
     connection
