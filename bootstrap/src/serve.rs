@@ -30,6 +30,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "WHARF_READY_FILE")]
     ready_file: Option<PathBuf>,
 
+    /// Refuse to delete tags, manifests and blobs
+    #[arg(long, env = "WHARF_NO_DELETE")]
+    no_delete: bool,
+
+    /// Take images that lack some of their blobs
+    #[arg(long, env = "WHARF_ALLOW_MISSING_BLOBS")]
+    allow_missing_blobs: bool,
+
     /// Seconds to wait for another server to leave the data directory
     #[arg(
         long,
@@ -61,10 +69,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     tokio::pin!(stop);
 
     let opening = registry::open(&data, Duration::from_secs(args.lock_wait));
-    let (registry, _lock) = tokio::select! {
+    let (mut registry, _lock) = tokio::select! {
         opened = opening => opened?,
         () = &mut stop => return Ok(ExitCode::SUCCESS),
     };
+    if args.no_delete {
+        registry = registry.without_deletes();
+    }
+    if args.allow_missing_blobs {
+        registry = registry.with_sparse_images();
+    }
     let server = Server::listen(&args.listen)?;
     announce(&server, &data)?;
     let ready = args

@@ -11,7 +11,7 @@ use super::blobs::matches_any;
 use super::body::RequestBody;
 use super::error::ApiError;
 use super::response::{entity_tag, manifest_location, text};
-use crate::catalog::Condition;
+use crate::catalog::{Condition, Missing};
 use crate::limits;
 use crate::oci::{Digest, InvalidTag, MediaType, Name, Reference, Tag};
 use crate::registry::{Access, ManifestPush, Registry};
@@ -78,11 +78,12 @@ pub(super) async fn put(
     for tag in accepted {
         headers.append("OCI-Tag", text(tag.as_str()));
     }
-    if pushed.missing_children > 0 {
-        let warning = format!(
-            "299 - \"{} of the manifests that this index lists are not in {name}; pulls of them will fail\"",
-            pushed.missing_children
+    let Missing { blobs, children } = pushed.missing;
+    if blobs + children > 0 {
+        let what = format!(
+            "{name} lacks {blobs} of this manifest's blobs and {children} of the manifests that it lists"
         );
+        let warning = format!("299 - \"{what}; pulls of them will fail\"");
         headers.insert(header::WARNING, text(warning));
     }
     Ok(response)

@@ -46,6 +46,17 @@ pub struct NewManifest {
     pub tags: Vec<Tag>,
     /// What has to hold of each of the tags before.
     pub condition: Option<Condition>,
+    /// Whether the repository may lack blobs that the manifest names.
+    pub may_be_sparse: bool,
+}
+
+/// What a manifest names and its repository lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Blobs, other than those that belong elsewhere.
+    pub blobs: usize,
+    /// Manifests of an index.
+    pub children: usize,
 }
 
 /// What a tag has to point to for a push to move it: a compare and swap.
@@ -168,11 +179,11 @@ pub trait Catalog: Send + Sync + 'static {
     async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool>;
 
     /// Stores a manifest with its references and lets its tags point to it, all or nothing. Says
-    /// how many of the manifests that it lists are not in the repository.
+    /// what is missing from it.
     ///
     /// # Errors
     /// [`Error::MissingBlobs`], [`Error::ConditionFailed`]
-    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<usize>;
+    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<Missing>;
 
     /// Removes a tag; the manifest stays. Says whether there was one.
     async fn delete_tag(&self, repository: &Name, tag: &Tag) -> Result<bool>;

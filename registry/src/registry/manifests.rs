@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Access, Action, Error, Registry, Result};
-use crate::catalog::{BlobDeletion, Condition, NewManifest, Page, StoredManifest};
+use crate::catalog::{BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
 use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
@@ -29,8 +29,8 @@ pub struct PushedManifest {
     pub digest: Digest,
     /// The manifest that it refers to, and among whose referrers it is listed from now on.
     pub subject: Option<Digest>,
-    /// How many of the manifests that it lists are not in the repository.
-    pub missing_children: usize,
+    /// What the repository lacks of it.
+    pub missing: Missing,
 }
 
 impl Registry {
@@ -74,12 +74,13 @@ impl Registry {
             payload,
             tags,
             condition,
+            may_be_sparse: self.sparse_images,
         };
-        let missing_children = self.catalog.push_manifest(name, new).await?;
+        let missing = self.catalog.push_manifest(name, new).await?;
         Ok(PushedManifest {
             digest,
             subject,
-            missing_children,
+            missing,
         })
     }
 

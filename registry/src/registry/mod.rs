@@ -34,6 +34,7 @@ pub struct Registry {
     blobs: Arc<dyn BlobStore>,
     uploads: uploads::Uploads,
     deletes: bool,
+    sparse_images: bool,
 }
 
 impl Registry {
@@ -48,6 +49,7 @@ impl Registry {
             blobs,
             uploads,
             deletes: true,
+            sparse_images: false,
         })
     }
 
@@ -55,6 +57,13 @@ impl Registry {
     #[must_use]
     pub fn without_deletes(mut self) -> Self {
         self.deletes = false;
+        self
+    }
+
+    /// The same registry, taking images some of whose blobs it does not have.
+    #[must_use]
+    pub fn with_sparse_images(mut self) -> Self {
+        self.sparse_images = true;
         self
     }
 

@@ -14,7 +14,8 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{
-    BlobDeletion, BlobRecord, Catalog, Error, NewManifest, Page, Referrer, Result, StoredManifest,
+    BlobDeletion, BlobRecord, Catalog, Error, Missing, NewManifest, Page, Referrer, Result,
+    StoredManifest,
 };
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Name, Reference, Tag};
@@ -177,7 +178,7 @@ impl Catalog for SqliteCatalog {
             .await
     }
 
-    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<usize> {
+    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<Missing> {
         let repository = repository.clone();
         self.writer
             .run(move |connection| write::push_manifest(connection, &repository, &manifest))

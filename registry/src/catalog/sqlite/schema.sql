@@ -55,6 +55,16 @@ CREATE TABLE manifest_blob (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifest_blob_by_blob ON manifest_blob (repository, blob);
 
+-- Blobs that a manifest names and its repository has not: layers that a licence keeps elsewhere, and what a sparse
+-- image leaves out. Where one comes later, its row moves to manifest_blob.
+CREATE TABLE missing_blob (
+    manifest   INTEGER NOT NULL REFERENCES manifest ON DELETE CASCADE,
+    repository INTEGER NOT NULL REFERENCES repository,
+    digest     TEXT NOT NULL,
+    PRIMARY KEY (manifest, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX missing_blob_by_digest ON missing_blob (repository, digest);
+
 -- An index's children need not be there, so they are named by digest.
 CREATE TABLE manifest_child (
     manifest INTEGER NOT NULL REFERENCES manifest ON DELETE CASCADE,
