@@ -28,6 +28,21 @@ pub(super) enum Target {
     Catalog,
 }
 
+impl Target {
+    /// The repository that the resource is of.
+    pub(super) fn repository(&self) -> Option<&Name> {
+        match self {
+            Self::Version | Self::Catalog => None,
+            Self::Blob { name, .. }
+            | Self::Uploads { name }
+            | Self::Upload { name, .. }
+            | Self::Manifest { name, .. }
+            | Self::Tags { name }
+            | Self::Referrers { name, .. } => Some(name),
+        }
+    }
+}
+
 /// Why a path names nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unroutable {
