@@ -1,20 +1,92 @@
-//! wharf
+//! wharf: a container registry, and the shortest way from source code to a running pod.
+
+mod cli;
+mod cluster;
+mod data;
+mod docker;
+mod down;
+mod environment;
+mod exit;
+mod health;
+mod image;
+mod kube;
+mod names;
+mod output;
+mod plan;
+mod port;
+mod process;
+mod relay;
+mod resolve;
 mod serve;
+mod signals;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
 use clap::Parser;
 
-/// wharf
-#[derive(Parser)]
-enum Cli {
-    /// Serve
-    Serve(serve::ServeArgs),
+use cli::{Cli, Command};
+
+// The C library's allocator is slow with several threads, and a static program has no other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            exit::Code::of(&error).into()
+        }
+    }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<std::process::ExitCode> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
-    match Cli::parse() {
-        Cli::Serve(args) => serve::run(args).await,
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => {
+            output::log_to_stderr("info");
+            runtime()?.block_on(serve::run(args))
+        }
+        Command::Relay(args) => {
+            output::log_to_stderr("info");
+            runtime()?.block_on(relay::run(args))
+        }
+        Command::Up(args) => interactive(up::run(args), "`wharf up` again completes it"),
+        Command::Down(args) => interactive(down::run(args), "`wharf down` again completes it"),
+        Command::Status(args) => interactive(status::run(args), "nothing was changed"),
+        Command::Version => {
+            output::result(concat!("wharf ", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completion { shell } => {
+            output::result(cli::completion(shell).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// Runs a command that a person may interrupt; everything it does can be done again.
+fn interactive(
+    command: impl Future<Output = anyhow::Result<ExitCode>>,
+    go_on: &str,
+) -> anyhow::Result<ExitCode> {
+    output::log_to_stderr("off");
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = command => result,
+            () = signals::stop() => Err(exit::Code::Interrupted.error(format!("interrupted: {go_on}"))),
+        }
+    });
+    // A blocking task (hashing, packing) must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
 }

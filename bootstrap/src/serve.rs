@@ -17,7 +17,7 @@ use wharf_registry::server::Server;
 /// Serves images from a directory until it is stopped. SIGTERM and Ctrl-C let running transfers
 /// finish.
 #[derive(Debug, clap::Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one. May be given more than once
     #[arg(long, value_name = "ADDR:PORT", env = "WHARF_LISTEN", value_delimiter = ',', default_values = ["127.0.0.1:5000", "[::1]:5000"])]
     listen: Vec<SocketAddr>,
@@ -52,7 +52,7 @@ pub struct ServeArgs {
 ///
 /// # Errors
 /// Where the data directory or an address cannot be used.
-pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let data = match args.data {
         Some(data) => data,
         None => default_data()?,

@@ -1,11 +1,12 @@
 //! An OCI distribution registry as a library.
 //!
 //! Each module knows only those left of it: [`oci`] ← [`blobs`], [`catalog`] ← [`registry`] ←
-//! [`api`] ← [`server`].
+//! [`api`] ← [`server`]. [`client`], which talks to registries, knows [`oci`] alone.
 
 pub mod api;
 pub mod blobs;
 pub mod catalog;
+pub mod client;
 pub mod limits;
 pub mod oci;
 pub mod registry;

@@ -1,0 +1,194 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::cluster::ClusterName;
+
+/// A container registry, and the shortest way from source code to a running pod.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wharf",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up a local cluster with a registry inside, reachable as localhost:5000 from everywhere
+    Up(UpArgs),
+    /// Delete the cluster that `wharf up` made; the images stay
+    Down(DownArgs),
+    /// Say what is up, and whether it works
+    Status(StatusArgs),
+    /// Serve a registry
+    Serve(crate::serve::ServeArgs),
+    /// Make localhost:PORT of a node lead to the registry (runs in the cluster)
+    #[command(hide = true)]
+    Relay(crate::relay::RelayArgs),
+    /// Print the version
+    Version,
+    /// Print a completion script
+    Completion {
+        /// The shell that it is for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `wharf up`. What an existing cluster already decided (port, nodes, data) need not be said again.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Nodes of the cluster, the control plane included [default: 1]
+    #[arg(long, env = "WHARF_NODES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) nodes: Option<u16>,
+    /// The registry's port on localhost: of this machine and of every node [default: 5000]
+    #[arg(long, env = "WHARF_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Where the images are kept, beyond the cluster's life [default: ~/.local/share/wharf/clusters/NAME]
+    #[arg(long, env = "WHARF_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The node image, if not kind's own default
+    #[arg(long, env = "WHARF_KUBERNETES_IMAGE", value_name = "IMAGE")]
+    pub(crate) kubernetes_image: Option<String>,
+    /// A static Linux build of wharf for the nodes, where this program is not one
+    #[arg(
+        long,
+        env = "WHARF_NODE_BINARY",
+        value_name = "PATH",
+        conflicts_with = "image"
+    )]
+    pub(crate) node_binary: Option<PathBuf>,
+    /// An image of wharf that the nodes have or can pull, instead of one packed from this program
+    #[arg(long, env = "WHARF_IMAGE", value_name = "REFERENCE")]
+    pub(crate) image: Option<String>,
+    /// How long to wait for the cluster, and then for the registry
+    #[arg(long, env = "WHARF_WAIT", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Print the steps, and take none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `wharf down`.
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Delete the images as well
+    #[arg(long)]
+    pub(crate) purge: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `wharf status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Which cluster.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// What makes the cluster
+    #[arg(long, env = "WHARF_PROVIDER", value_enum, default_value_t = Provider::Auto)]
+    pub(crate) provider: Provider,
+    /// The cluster's name
+    #[arg(long, env = "WHARF_NAME", default_value = "wharf")]
+    pub(crate) name: ClusterName,
+}
+
+/// What makes clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Provider {
+    /// The first that this machine has
+    Auto,
+    /// kind: Kubernetes in Docker
+    Kind,
+}
+
+/// How to talk.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// text for people; json: one event a line, the last one is the result, on standard output
+    #[arg(long, short, env = "WHARF_OUTPUT", value_enum, default_value_t = Format::Text)]
+    pub(crate) output: Format,
+}
+
+/// The forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A shell's completion script.
+pub(crate) fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wharf", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// `90s`, `5m`, `1h`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("`{unit}` is no unit: use s, m or h")),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "a duration is like 90s, 5m or 1h".to_owned())?;
+    count
+        .checked_mul(seconds)
+        .filter(|s| (1..=86_400).contains(s))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "between 1s and 24h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        for bad in ["", "m", "5x", "0s", "99h", "-1s", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_shell_completes() {
+        assert!(completion(clap_complete::Shell::Bash).contains("wharf"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Clusters that wharf makes or finds, whatever makes them.
+
+mod kind;
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{ClusterArgs, Provider};
+use crate::docker::Docker;
+
+/// One cluster, which may or may not exist.
+#[async_trait]
+pub(crate) trait Cluster: Send + Sync {
+    /// Its context in a kubeconfig.
+    fn context(&self) -> String;
+    /// Its nodes, running or not, the control plane first; none if there is no cluster.
+    async fn nodes(&self) -> anyhow::Result<Vec<Node>>;
+    /// Makes it. The program that does it holds `lock` as long as it lives.
+    async fn create(&self, spec: &Spec, lock: File) -> anyhow::Result<()>;
+    /// Deletes it. What is not there is deleted already. The program that does it holds `lock` as long as it lives.
+    async fn delete(&self, lock: File) -> anyhow::Result<()>;
+    /// Starts nodes that have stopped.
+    async fn start(&self, nodes: &[String]) -> anyhow::Result<()>;
+    /// A kubeconfig for it, as text.
+    async fn kubeconfig(&self) -> anyhow::Result<String>;
+    /// Writes its context to the user's kubeconfig and makes it the current one.
+    async fn export_kubeconfig(&self) -> anyhow::Result<()>;
+    /// Runs a program on a node and returns what it printed.
+    async fn run_on(
+        &self,
+        node: &str,
+        command: &[&str],
+        stdin: Option<Bytes>,
+    ) -> anyhow::Result<String>;
+}
+
+/// The cluster that the arguments name.
+pub(crate) fn named(args: &ClusterArgs, docker: Docker) -> Box<dyn Cluster> {
+    match args.provider {
+        Provider::Auto | Provider::Kind => Box::new(kind::Kind::new(args.name.clone(), docker)),
+    }
+}
+
+/// Fails unless the programs that make clusters are here.
+pub(crate) fn require_programs(args: &ClusterArgs) -> anyhow::Result<()> {
+    match args.provider {
+        Provider::Auto | Provider::Kind => kind::require(),
+    }
+}
+
+/// A node, from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its name, which Kubernetes uses too.
+    pub(crate) name: String,
+    /// What identifies it: another node of the same name has another.
+    pub(crate) id: String,
+    /// Whether it runs.
+    pub(crate) is_running: bool,
+    /// When it was made, in seconds since 1970.
+    pub(crate) created: i64,
+    /// The directory of the host that it has at [`crate::names::NODE_DATA`].
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// A cluster to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// Nodes, the control plane included.
+    pub(crate) nodes: u16,
+    /// The port that the control plane's node publishes on the host's loopback.
+    pub(crate) port: u16,
+    /// Whether [::1] publishes it too.
+    pub(crate) has_ipv6: bool,
+    /// The directory that every node has at [`crate::names::NODE_DATA`].
+    pub(crate) data: PathBuf,
+    /// The node image; `None`: the provider's own.
+    pub(crate) image: Option<String>,
+    /// Where the provider's configuration is written.
+    pub(crate) config: PathBuf,
+}
+
+/// A cluster's name: it becomes part of host names and of file names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct ClusterName(String);
+
+impl ClusterName {
+    /// `-control-plane` and a number still fit into a host name of 63 bytes.
+    const MAX_BYTES: usize = 45;
+
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClusterName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let is_good = text.len() <= Self::MAX_BYTES
+            && text.starts_with(is_word)
+            && text.ends_with(is_word)
+            && text.chars().all(|c| is_word(c) || c == '-');
+        if is_good {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "a cluster's name has up to {} lower-case letters, digits and inner dashes",
+            Self::MAX_BYTES
+        ))
+    }
+}
+
+impl TryFrom<String> for ClusterName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ClusterName> for String {
+    fn from(name: ClusterName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_clusters() {
+        for good in ["wharf", "a", "dev-2", "0x"] {
+            assert!(good.parse::<ClusterName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a/b",
+            "..",
+            "a.b",
+            "a b",
+            &"a".repeat(46),
+        ] {
+            assert!(bad.parse::<ClusterName>().is_err(), "{bad}");
+        }
+    }
+}

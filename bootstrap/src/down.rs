@@ -1,0 +1,127 @@
+//! `wharf down`: deletes a cluster that wharf made. The images stay, unless `--purge` says otherwise.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::cli::DownArgs;
+use crate::cluster::{self, Cluster, Node};
+use crate::data;
+use crate::docker::Docker;
+use crate::environment::{self, Home, Record, Stage};
+use crate::exit::Code;
+use crate::kube::Kube;
+use crate::output::{self, Steps};
+use crate::up::is_made_by_wharf;
+
+/// What makes a cluster takes a minute or so; then it may be deleted.
+const LOCK_PATIENCE: Duration = Duration::from_secs(300);
+const API_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs `wharf down`. Doing it again is no error.
+pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
+    cluster::require_programs(&args.cluster)?;
+    let cluster = cluster::named(&args.cluster, Docker::connect().await?);
+    let name = args.cluster.name.clone();
+    let home = Home::hold(&name, LOCK_PATIENCE).await?;
+    let nodes = cluster.nodes().await?;
+    let record = home.read()?;
+    if !nodes.is_empty() {
+        require_ours(cluster.as_ref(), record.as_ref(), &nodes, name.as_str()).await?;
+    }
+    let data = match &record {
+        Some(record) => record.data.clone(),
+        None => nodes
+            .first()
+            .and_then(|node| node.data.clone())
+            .map_or_else(|| environment::default_data(&name), Ok)?,
+    };
+
+    let mut steps = Steps::new(
+        args.output.output,
+        usize::from(!nodes.is_empty()) + usize::from(args.purge),
+    );
+    let mut record = record.unwrap_or_else(|| Record {
+        name: name.clone(),
+        stage: Stage::Deleted,
+        port: 0,
+        nodes: 0,
+        data: data.clone(),
+    });
+    if !nodes.is_empty() {
+        // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
+        record.stage = Stage::Intended {
+            since: nodes
+                .iter()
+                .map(|node| node.created)
+                .min()
+                .unwrap_or_default(),
+        };
+        home.write(&record)?;
+        steps
+            .run(
+                &format!("Delete cluster {name}"),
+                cluster.delete(home.lock()?),
+            )
+            .await?;
+        record.stage = Stage::Deleted;
+        home.write(&record)?;
+    }
+    if args.purge {
+        let purge = async {
+            let data = data.clone();
+            tokio::task::spawn_blocking(move || data::purge(&data)).await?
+        };
+        steps
+            .run(&format!("Delete the images in {}", data.display()), purge)
+            .await?;
+        home.forget()?;
+    }
+    let kept = data.exists();
+    let text = match (nodes.is_empty(), kept) {
+        (true, false) => format!("There is no cluster {name}, and there are no images of it."),
+        (true, true) => format!(
+            "There is no cluster {name}. Its images are in {}.",
+            data.display()
+        ),
+        (false, true) => format!(
+            "Cluster {name} is gone. Its images are kept in {}: the next `wharf up` has them again.",
+            data.display()
+        ),
+        (false, false) => format!("Cluster {name} is gone, and so are its images."),
+    };
+    output::outcome(
+        args.output.output,
+        &json!({"name": name, "deleted": !nodes.is_empty(), "data": kept.then_some(data)}),
+        &text,
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails unless the host, or the cluster itself, says that wharf made it.
+async fn require_ours(
+    cluster: &dyn Cluster,
+    record: Option<&Record>,
+    nodes: &[Node],
+    name: &str,
+) -> anyhow::Result<()> {
+    if record.is_some_and(|record| record.is_of(nodes) || record.left_half_made(nodes)) {
+        return Ok(());
+    }
+    let ask = async {
+        let kube = Kube::connect(&cluster.kubeconfig().await?).await?;
+        anyhow::Ok(
+            kube.environment()
+                .await?
+                .and_then(|map| map.data)
+                .unwrap_or_default(),
+        )
+    };
+    if matches!(timeout(API_PATIENCE, ask).await, Ok(Ok(environment)) if is_made_by_wharf(&environment))
+    {
+        return Ok(());
+    }
+    Err(Code::Conflict.error(format!("wharf did not make cluster {name}, so it does not delete it: `kind delete cluster --name {name}` does")))
+}

@@ -1,0 +1,334 @@
+//! What the host remembers of an environment: an intent before a cluster is made, a record after.
+//!
+//! The file is `$XDG_STATE_HOME/wharf/clusters/NAME.json`, replaced as a whole, so that a killed program leaves the
+//! old or the new one. Without it, the next `wharf up` could not tell its own half-made cluster from somebody else's.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{ClusterName, Node};
+use crate::exit::Code;
+use crate::output;
+
+/// How far the engine's clock may be behind the host's.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// An environment, as the host remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Record {
+    /// The cluster's name.
+    pub(crate) name: ClusterName,
+    /// How far it is.
+    pub(crate) stage: Stage,
+    /// The port of localhost.
+    pub(crate) port: u16,
+    /// Nodes, the control plane included.
+    pub(crate) nodes: u16,
+    /// Where the images are.
+    pub(crate) data: PathBuf,
+}
+
+/// How far an environment is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) enum Stage {
+    /// A cluster is being made, or was when the program died.
+    Intended {
+        /// Seconds since 1970; no node of this cluster is older.
+        since: i64,
+    },
+    /// wharf made the cluster whose first node has this id.
+    #[serde(rename_all = "camelCase")]
+    Created {
+        /// The id of the control plane's node.
+        first_node: String,
+    },
+    /// The cluster was deleted; the images are still there.
+    Deleted,
+}
+
+impl Record {
+    /// Whether these nodes are the cluster that this record is about, whole.
+    pub(crate) fn is_of(&self, nodes: &[Node]) -> bool {
+        matches!(&self.stage, Stage::Created { first_node } if nodes.first().is_some_and(|node| node.id == *first_node))
+    }
+
+    /// Whether these nodes are what an unfinished intent of ours left: made after it, with its data directory.
+    pub(crate) fn left_half_made(&self, nodes: &[Node]) -> bool {
+        let Stage::Intended { since } = self.stage else {
+            return false;
+        };
+        // Where Docker runs in a virtual machine, it has a clock of its own and may put a prefix before the host's paths.
+        let data = self.data.strip_prefix("/").unwrap_or(&self.data);
+        let is_ours = |node: &Node| {
+            node.created >= since - CLOCK_SKEW_SECONDS
+                && node.data.as_ref().is_some_and(|d| d.ends_with(data))
+        };
+        !nodes.is_empty() && nodes.iter().all(is_ours)
+    }
+}
+
+/// The files of one environment on this host, held by one program at a time.
+#[derive(Debug)]
+pub(crate) struct Home {
+    directory: PathBuf,
+    name: ClusterName,
+    lock: File,
+}
+
+impl Home {
+    /// Takes hold of an environment's files, once nobody else has them: another wharf, or a program that a killed wharf
+    /// has started and that still makes or deletes the cluster.
+    pub(crate) async fn hold(name: &ClusterName, wait: Duration) -> anyhow::Result<Self> {
+        let directory = state_directory()?;
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("making {}", directory.display()))?;
+        let path = directory.join(format!("{name}.lock"));
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        let end = Instant::now() + wait;
+        let mut is_told = false;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        directory,
+                        name: name.clone(),
+                        lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    if !is_told {
+                        output::note(&format!(
+                            "Another program works on cluster {name}: waiting until it is done."
+                        ));
+                        is_told = true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Code::Conflict.error(format!(
+                        "another wharf or kind still works on cluster {name}: wait until it is done"
+                    )));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("locking {}", path.display()));
+                }
+            }
+        }
+    }
+
+    /// The lock, for a program that must not be overtaken even if this one dies.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        self.lock
+            .try_clone()
+            .context("sharing the environment's lock")
+    }
+
+    /// Where the provider's configuration of the cluster is written.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.join(format!("{}.kind.json", self.name))
+    }
+
+    fn record(&self) -> PathBuf {
+        self.directory.join(format!("{}.json", self.name))
+    }
+
+    /// What is remembered.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<Record>> {
+        read(&self.record())
+    }
+
+    /// Remembers. Durable when it returns.
+    pub(crate) fn write(&self, record: &Record) -> anyhow::Result<()> {
+        let path = self.record();
+        let write = || -> std::io::Result<()> {
+            let next = path.with_extension("json.new");
+            let mut file = File::create(&next)?;
+            serde_json::to_writer_pretty(&mut file, record)?;
+            file.write_all(b"\n")?;
+            // The content before the name: a power cut between leaves the old record, or none.
+            file.sync_all()?;
+            std::fs::rename(&next, &path)?;
+            if cfg!(unix) {
+                File::open(&self.directory)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Forgets.
+    pub(crate) fn forget(&self) -> anyhow::Result<()> {
+        let path = self.record();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("deleting {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is remembered of an environment, by who only looks.
+pub(crate) fn recall(name: &ClusterName) -> anyhow::Result<Option<Record>> {
+    read(&state_directory()?.join(format!("{name}.json")))
+}
+
+/// Where an environment's images are, unless the user says otherwise.
+pub(crate) fn default_data(name: &ClusterName) -> anyhow::Result<PathBuf> {
+    Ok(base("XDG_DATA_HOME", ".local/share")?
+        .join("wharf/clusters")
+        .join(name.as_str()))
+}
+
+/// Now, as a [`Stage`] has it.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<Record>> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+            format!(
+                "{} is damaged: delete it if no cluster needs it",
+                path.display()
+            )
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn state_directory() -> anyhow::Result<PathBuf> {
+    Ok(base("XDG_STATE_HOME", ".local/state")?.join("wharf/clusters"))
+}
+
+fn base(variable: &str, below_home: &str) -> anyhow::Result<PathBuf> {
+    // The standard says that a relative path is to be ignored.
+    let set = std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    set.or_else(|| {
+        std::env::home_dir()
+            .filter(|home| home.is_absolute())
+            .map(|home| home.join(below_home))
+    })
+    .ok_or_else(|| {
+        Code::Prerequisite.error(format!(
+            "this user has no home directory: set HOME or {variable}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, created: i64, data: &str) -> Node {
+        Node {
+            name: "dev-control-plane".into(),
+            id: id.into(),
+            is_running: true,
+            created,
+            data: Some(data.into()),
+        }
+    }
+
+    fn record(stage: Stage) -> Record {
+        Record {
+            name: "dev".parse().unwrap(),
+            stage,
+            port: 5000,
+            nodes: 1,
+            data: "/data".into(),
+        }
+    }
+
+    #[test]
+    fn only_a_half_made_cluster_of_ours_counts_as_half_made() {
+        let intent = record(Stage::Intended { since: 1000 });
+        assert!(
+            intent.left_half_made(&[node("a", 1000, "/data"), node("b", 1003, "/host_mnt/data")])
+        );
+        assert!(
+            !intent.left_half_made(&[node("a", 900, "/data")]),
+            "older than the intent"
+        );
+        assert!(
+            !intent.left_half_made(&[node("a", 1001, "/elsewhere")]),
+            "another data directory"
+        );
+        assert!(!intent.left_half_made(&[]), "nothing");
+        assert!(
+            !record(Stage::Created {
+                first_node: "a".into()
+            })
+            .left_half_made(&[node("a", 1001, "/data")]),
+            "finished"
+        );
+    }
+
+    #[test]
+    fn another_cluster_of_the_same_name_is_not_ours() {
+        let made = record(Stage::Created {
+            first_node: "a".into(),
+        });
+        assert!(made.is_of(&[node("a", 1, "/data")]));
+        assert!(!made.is_of(&[node("b", 1, "/data")]));
+    }
+
+    #[test]
+    fn records_survive_and_a_second_program_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dev.json");
+        let lock = || {
+            let file = directory.path().join("dev.lock");
+            File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(file)
+                .unwrap()
+        };
+        let first = lock();
+        first.try_lock().unwrap();
+        let home = Home {
+            directory: directory.path().to_owned(),
+            name: "dev".parse().unwrap(),
+            lock: first,
+        };
+        // A program that was given the lock keeps it when we are gone.
+        let given = home.lock().unwrap();
+        let home = Home {
+            lock: lock(),
+            ..home
+        };
+        assert!(matches!(lock().try_lock(), Err(TryLockError::WouldBlock)));
+        drop(given);
+        lock().try_lock().unwrap();
+        assert_eq!(home.read().unwrap(), None);
+        let written = record(Stage::Created {
+            first_node: "a".into(),
+        });
+        home.write(&written).unwrap();
+        assert_eq!(home.read().unwrap(), Some(written));
+        home.forget().unwrap();
+        home.forget().unwrap();
+        std::fs::write(&path, "{").unwrap();
+        assert!(home.read().unwrap_err().to_string().contains("damaged"));
+    }
+}

@@ -1,0 +1,112 @@
+//! wharf's own image, packed from its own binary: no node ever pulls it from outside.
+//!
+//! The same binary packs to the same bytes, so its digest says what runs: times, owners and order are fixed.
+
+mod elf;
+mod layout;
+mod probe;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bytes::Bytes;
+use wharf_registry::oci::Digest;
+
+use crate::exit::Code;
+use crate::names::IMAGE_REPOSITORY;
+pub(crate) use layout::Image;
+pub(crate) use probe::probe;
+
+/// A binary that nodes can run: static, for Linux, for their architecture.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeBinary {
+    bytes: Bytes,
+    digest: Digest,
+}
+
+impl NodeBinary {
+    /// Reads the binary for the nodes: the one that was named, or this program itself.
+    pub(crate) async fn read(named: Option<PathBuf>, architecture: &str) -> anyhow::Result<Self> {
+        let architecture = architecture.to_owned();
+        let read = move || {
+            let path = match named {
+                Some(path) => path,
+                None => std::env::current_exe().context("finding this program's own file")?,
+            };
+            Self::from_file(&path, &architecture)
+        };
+        tokio::task::spawn_blocking(read).await?
+    }
+
+    fn from_file(path: &Path, architecture: &str) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        elf::check(&bytes, architecture).map_err(|problem| {
+            Code::Prerequisite.error(format!(
+                "{} cannot run on the nodes ({problem}): name a static Linux build of wharf for {architecture} with --node-binary, or an image with --image",
+                path.display()
+            ))
+        })?;
+        let digest = Digest::sha256(&bytes);
+        Ok(Self {
+            bytes: bytes.into(),
+            digest,
+        })
+    }
+
+    /// The image's tag: it names the program by its version and its content.
+    pub(crate) fn tag(&self) -> String {
+        let hex: String = self.digest.hex().chars().take(12).collect();
+        format!("{}-{hex}", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The image's name in the nodes, written in full: a short name is another name to containerd.
+    pub(crate) fn image_name(&self) -> String {
+        format!("docker.io/{IMAGE_REPOSITORY}:{}", self.tag())
+    }
+
+    /// Packs the image. It takes a second or two of one core.
+    pub(crate) async fn pack(&self, architecture: &str) -> anyhow::Result<Image> {
+        let (bytes, architecture) = (self.bytes.clone(), architecture.to_owned());
+        tokio::task::spawn_blocking(move || {
+            Image::new(&architecture, "/wharf", &[("wharf", 0o755, &bytes)])
+        })
+        .await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_same_binary_packs_to_the_same_digest() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), elf::tests::static_elf(62)).unwrap();
+        let read = || NodeBinary::read(Some(file.path().to_owned()), "amd64");
+        let (first, second) = (read().await.unwrap(), read().await.unwrap());
+        assert_eq!(first.image_name(), second.image_name());
+        let (first, second) = (
+            first.pack("amd64").await.unwrap(),
+            second.pack("amd64").await.unwrap(),
+        );
+        assert_eq!(
+            first.archive("docker.io/wharf/wharf:1").unwrap(),
+            second.archive("docker.io/wharf/wharf:1").unwrap()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_foreign_binary_is_refused_with_the_way_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), elf::tests::static_elf(183)).unwrap();
+        let error = NodeBinary::read(Some(file.path().to_owned()), "amd64")
+            .await
+            .unwrap_err();
+        assert_eq!(Code::of(&error), Code::Prerequisite);
+        let message = error.to_string();
+        assert!(
+            message.contains("--node-binary") && message.contains("--image"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! The manifests of `deploy/`, with what only this environment knows set in them.
+//!
+//! The files are whole manifests with defaults that people can read and apply by hand; nothing in them is a template.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
+
+const NAMESPACE_FILE: &str = include_str!("../../../deploy/namespace.yaml");
+const REGISTRY_FILE: &str = include_str!("../../../deploy/registry.yaml");
+const RELAY_FILE: &str = include_str!("../../../deploy/relay.yaml");
+const HOSTING_FILE: &str = include_str!("../../../deploy/local-registry-hosting.yaml");
+
+/// What wharf installs, for one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifests {
+    /// wharf's own image.
+    pub(crate) image: String,
+    /// The port of localhost.
+    pub(crate) port: u16,
+    /// The owner of the data directory, user and group.
+    pub(crate) owner: (u32, u32),
+    /// The node whose port the host publishes.
+    pub(crate) published_node: String,
+}
+
+impl Manifests {
+    /// The registry and where it lives.
+    pub(crate) fn registry(&self) -> anyhow::Result<Vec<DynamicObject>> {
+        let mut objects = documents(NAMESPACE_FILE)?;
+        for mut object in documents(REGISTRY_FILE)? {
+            if object["kind"] == "Deployment" {
+                set(
+                    &mut object,
+                    "/spec/template/spec/containers/0/image",
+                    self.image.as_str(),
+                )?;
+                set(
+                    &mut object,
+                    "/spec/template/spec/securityContext/runAsUser",
+                    self.owner.0,
+                )?;
+                set(
+                    &mut object,
+                    "/spec/template/spec/securityContext/runAsGroup",
+                    self.owner.1,
+                )?;
+            }
+            objects.push(object);
+        }
+        typed(objects)
+    }
+
+    /// The relays, towards the registry's Service.
+    pub(crate) fn relay(&self, registry: SocketAddr) -> anyhow::Result<Vec<DynamicObject>> {
+        let mut objects = documents(RELAY_FILE)?;
+        let args = json!([
+            "relay",
+            format!("--port={}", self.port),
+            format!("--to={registry}"),
+            format!("--published-node={}", self.published_node),
+        ]);
+        let check = json!([
+            "/wharf",
+            "relay",
+            "--check",
+            format!("--port={}", self.port)
+        ]);
+        for object in &mut objects {
+            set(
+                object,
+                "/spec/template/spec/containers/0/image",
+                self.image.as_str(),
+            )?;
+            set(
+                object,
+                "/spec/template/spec/containers/0/args",
+                args.clone(),
+            )?;
+            for probe in ["startupProbe", "readinessProbe"] {
+                set(
+                    object,
+                    &format!("/spec/template/spec/containers/0/{probe}/exec/command"),
+                    check.clone(),
+                )?;
+            }
+        }
+        typed(objects)
+    }
+
+    /// Where tools find the registry.
+    pub(crate) fn hosting(&self) -> anyhow::Result<Vec<DynamicObject>> {
+        let mut objects = documents(HOSTING_FILE)?;
+        for object in &mut objects {
+            let text = object["data"]["localRegistryHosting.v1"]
+                .as_str()
+                .context("no localRegistryHosting.v1")?;
+            let text = text.replace(&registry_host(5000), &registry_host(self.port));
+            set(object, "/data/localRegistryHosting.v1", text)?;
+        }
+        typed(objects)
+    }
+}
+
+/// The ConfigMap in which an environment describes itself.
+pub(crate) fn environment(data: &Value) -> anyhow::Result<DynamicObject> {
+    object(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": ENVIRONMENT, "namespace": NAMESPACE, "labels": labels("environment")},
+        "data": data,
+    }))
+}
+
+/// A pod that runs on one node, from an image that its kubelet must pull.
+pub(crate) fn probe_pod(name: &str, node: &str, image: &str) -> anyhow::Result<DynamicObject> {
+    object(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels("probe")},
+        "spec": {
+            // Not the scheduler's choice: the control plane's node must be proved as well.
+            "nodeName": node,
+            "tolerations": [{"operator": "Exists"}],
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "probe", "image": image, "imagePullPolicy": "Always"}],
+        },
+    }))
+}
+
+fn labels(component: &str) -> Value {
+    json!({
+        "app.kubernetes.io/name": "wharf",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "wharf",
+        MANAGED_BY: MANAGER,
+    })
+}
+
+fn documents(yaml: &str) -> anyhow::Result<Vec<Value>> {
+    serde_saphyr::from_multiple(yaml).context("reading an embedded manifest")
+}
+
+/// Replaces a value that the manifest has; one that it has not is a mistake in the manifest.
+fn set(object: &mut Value, path: &str, value: impl Into<Value>) -> anyhow::Result<()> {
+    *object
+        .pointer_mut(path)
+        .with_context(|| format!("the manifest has no {path}"))? = value.into();
+    Ok(())
+}
+
+fn typed(objects: Vec<Value>) -> anyhow::Result<Vec<DynamicObject>> {
+    objects.into_iter().map(object).collect()
+}
+
+fn object(object: Value) -> anyhow::Result<DynamicObject> {
+    serde_json::from_value(object).context("an object without a kind or a name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifests() -> Manifests {
+        Manifests {
+            image: "docker.io/wharf/wharf:0.1.0-abc".into(),
+            port: 5055,
+            owner: (1000, 100),
+            published_node: "dev-control-plane".into(),
+        }
+    }
+
+    #[test]
+    fn rendered() {
+        let mut all = manifests().registry().unwrap();
+        all.extend(
+            manifests()
+                .relay("10.96.0.7:5000".parse().unwrap())
+                .unwrap(),
+        );
+        all.extend(manifests().hosting().unwrap());
+        insta::assert_snapshot!(serde_json::to_string_pretty(&all).unwrap());
+    }
+
+    #[test]
+    fn all_are_wharfs_and_nothing_is_tagged_latest() {
+        for file in [NAMESPACE_FILE, REGISTRY_FILE, RELAY_FILE, HOSTING_FILE] {
+            for object in documents(file).unwrap() {
+                assert_eq!(
+                    object["metadata"]["labels"][MANAGED_BY], MANAGER,
+                    "{object}"
+                );
+            }
+            assert!(!file.contains(":latest"));
+        }
+    }
+}

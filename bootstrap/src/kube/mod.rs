@@ -1,0 +1,170 @@
+//! The cluster's API: what is applied to it, and waiting until it is true.
+
+mod apply;
+mod manifests;
+mod wait;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+use anyhow::Context;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use kube::api::ListParams;
+use kube::client::ConfigExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use tower::ServiceBuilder;
+
+use crate::health::Health;
+use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, SERVICE_PORT};
+use crate::resolve::resolve;
+pub(crate) use manifests::{Manifests, environment, probe_pod};
+pub(crate) use wait::{Condition, wait_until};
+
+/// A cluster's API.
+#[derive(Clone)]
+pub(crate) struct Kube {
+    client: Client,
+}
+
+/// A node, as its cluster sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClusterNode {
+    /// Its name.
+    pub(crate) name: String,
+    /// What identifies it.
+    pub(crate) uid: String,
+    /// `amd64`, `arm64`.
+    pub(crate) architecture: String,
+    /// Whether its kubelet says that it can run pods.
+    pub(crate) is_ready: bool,
+}
+
+impl Kube {
+    /// Connects by a kubeconfig's current context.
+    pub(crate) async fn connect(kubeconfig: &str) -> anyhow::Result<Self> {
+        // Someone else may have installed one before; it is the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let kubeconfig =
+            Kubeconfig::from_yaml(kubeconfig).context("reading the cluster's kubeconfig")?;
+        let config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let config = config.context("reading the cluster's kubeconfig")?;
+        Ok(Self {
+            client: client(config)?,
+        })
+    }
+
+    /// The cluster's nodes.
+    pub(crate) async fn nodes(&self) -> anyhow::Result<Vec<ClusterNode>> {
+        let nodes = Api::<Node>::all(self.client.clone())
+            .list(&ListParams::default())
+            .await
+            .context("listing the cluster's nodes")?;
+        Ok(nodes.items.into_iter().map(ClusterNode::from).collect())
+    }
+
+    /// What the environment says about itself in the cluster; `None` if wharf was never here.
+    pub(crate) async fn environment(&self) -> anyhow::Result<Option<ConfigMap>> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
+        maps.get_opt(ENVIRONMENT)
+            .await
+            .context("reading the environment's record in the cluster")
+    }
+
+    /// The address of the registry's Service.
+    pub(crate) async fn registry_address(&self) -> anyhow::Result<SocketAddr> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let service = services
+            .get(REGISTRY)
+            .await
+            .context("reading the registry's Service")?;
+        let address = service
+            .spec
+            .and_then(|spec| spec.cluster_ip)
+            .and_then(|ip| ip.parse().ok());
+        Ok(SocketAddr::new(
+            address.context("the registry's Service has no address")?,
+            SERVICE_PORT,
+        ))
+    }
+
+    /// What the registry says about itself, asked through the API server: not through the relays or the host's port.
+    pub(crate) async fn registry_health(&self) -> anyhow::Result<Health> {
+        let path = format!(
+            "/api/v1/namespaces/{NAMESPACE}/services/{REGISTRY}:{SERVICE_PORT}/proxy/healthz"
+        );
+        let request = http::Request::get(path).body(Vec::new())?;
+        self.client
+            .request(request)
+            .await
+            .context("asking the registry through the cluster's API")
+    }
+}
+
+impl From<Node> for ClusterNode {
+    fn from(node: Node) -> Self {
+        let status = node.status.unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        Self {
+            name: node.metadata.name.unwrap_or_default(),
+            uid: node.metadata.uid.unwrap_or_default(),
+            architecture: status.node_info.unwrap_or_default().architecture,
+            is_ready: conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        }
+    }
+}
+
+/// A client like kube's own, but for the resolver (decision 001).
+fn client(config: Config) -> anyhow::Result<Client> {
+    let mut http = HttpConnector::new_with_resolver(Resolver);
+    http.enforce_http(false);
+    http.set_connect_timeout(config.connect_timeout);
+    let https = config
+        .rustls_https_connector_with_connector(http)
+        .context("setting up TLS for the cluster's API")?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(
+            config
+                .auth_layer()
+                .context("setting up authentication for the cluster's API")?,
+        )
+        .map_err(tower::BoxError::from)
+        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
+    Ok(Client::new(service, config.default_namespace))
+}
+
+/// Resolves the names of API servers.
+#[derive(Debug, Clone, Copy)]
+struct Resolver;
+
+impl tower::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let found = resolve(name.as_str())
+                .await
+                .map_err(std::io::Error::other)?;
+            // The connector puts the port in.
+            Ok(found
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, 0))
+                .collect::<Vec<_>>()
+                .into_iter())
+        })
+    }
+}

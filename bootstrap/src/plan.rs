@@ -1,0 +1,396 @@
+//! What `wharf up` will do: from what was asked and what was found, the steps in order. Pure, so that it can be read,
+//! printed and tested without a cluster.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cluster::{ClusterName, Node};
+use crate::exit::Code;
+
+/// What was asked for. `None`: whatever is there already, or the default.
+#[derive(Debug, Clone)]
+pub(crate) struct Desired {
+    /// The cluster's name.
+    pub(crate) name: ClusterName,
+    /// The port of localhost.
+    pub(crate) port: Option<u16>,
+    /// Nodes, the control plane included.
+    pub(crate) nodes: Option<u16>,
+    /// Where the images are.
+    pub(crate) data: Option<PathBuf>,
+    /// Whether wharf's image is named by the user, who then sees to it that the nodes have it.
+    pub(crate) brings_image: bool,
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// No cluster of that name.
+    Nothing {
+        /// Where a former cluster of that name had its images, or the default place.
+        data: PathBuf,
+    },
+    /// The remains of a cluster that wharf was about to make, or to delete.
+    HalfMade {
+        /// Where that cluster was to have its images.
+        data: PathBuf,
+    },
+    /// A cluster that nothing says is wharf's.
+    Foreign,
+    /// A cluster that wharf made.
+    Ours(Ours),
+}
+
+/// A cluster that wharf made, and how far it is from what it should be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ours {
+    /// The port that it publishes.
+    pub(crate) port: u16,
+    /// Where its images are.
+    pub(crate) data: PathBuf,
+    /// Its nodes.
+    pub(crate) nodes: Vec<Node>,
+    /// Whether the user's kubeconfig leads to it.
+    pub(crate) has_context: bool,
+    /// Nodes without wharf's image.
+    pub(crate) without_image: Vec<String>,
+    /// Nodes whose containerd is not told where localhost is.
+    pub(crate) without_hosts: Vec<String>,
+    /// Whether each node of today has proved that it can pull.
+    pub(crate) is_proved: bool,
+}
+
+/// What is to be done, and for which environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Plan {
+    /// The port of localhost.
+    pub(crate) port: u16,
+    /// Nodes, the control plane included.
+    pub(crate) nodes: u16,
+    /// Where the images are.
+    pub(crate) data: PathBuf,
+    /// The steps, in order.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One step. Each can be taken again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Step {
+    /// Delete what is left of a cluster that was not finished.
+    DeleteRemains,
+    /// Make the cluster.
+    CreateCluster,
+    /// Start nodes that have stopped.
+    StartNodes(Vec<String>),
+    /// Write the cluster's context to the user's kubeconfig.
+    ExportContext,
+    /// Wait until all nodes can run pods.
+    WaitForNodes,
+    /// Bring wharf's image to nodes.
+    ImportImage(Nodes),
+    /// Tell containerd on nodes where localhost is.
+    WriteHosts(Nodes),
+    /// Apply everything that runs in the cluster, and wait until it runs.
+    Install,
+    /// Ask the registry through the published port, on both families.
+    CheckHost,
+    /// Keep wharf's own image in the registry.
+    StoreImage,
+    /// Push an image from the host and let the kubelet of every node pull it.
+    Prove,
+}
+
+/// Which nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Nodes {
+    /// All that there will be.
+    All,
+    /// These.
+    Some(Vec<String>),
+}
+
+/// The port of localhost, unless another is asked for.
+const DEFAULT_PORT: u16 = 5000;
+
+/// Decides what to do.
+pub(crate) fn plan(desired: &Desired, found: Found) -> anyhow::Result<Plan> {
+    let name = &desired.name;
+    match found {
+        Found::Foreign => Err(Code::Conflict.error(format!(
+            "there is a cluster {name}, and wharf did not make it: choose another name with --name (it will not be touched)"
+        ))),
+        Found::Nothing { data } => Ok(fresh(desired, data, vec![])),
+        Found::HalfMade { data } => Ok(fresh(desired, data, vec![Step::DeleteRemains])),
+        Found::Ours(ours) => converge(desired, ours),
+    }
+}
+
+fn fresh(desired: &Desired, data: PathBuf, mut steps: Vec<Step>) -> Plan {
+    steps.extend([Step::CreateCluster, Step::WaitForNodes]);
+    if !desired.brings_image {
+        steps.push(Step::ImportImage(Nodes::All));
+    }
+    steps.extend([Step::WriteHosts(Nodes::All), Step::Install, Step::CheckHost]);
+    if !desired.brings_image {
+        steps.push(Step::StoreImage);
+    }
+    steps.push(Step::Prove);
+    Plan {
+        port: desired.port.unwrap_or(DEFAULT_PORT),
+        nodes: desired.nodes.unwrap_or(1),
+        data: desired.data.clone().unwrap_or(data),
+        steps,
+    }
+}
+
+fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
+    let nodes = u16::try_from(ours.nodes.len()).unwrap_or(u16::MAX);
+    refuse_difference(desired, &ours, nodes)?;
+    let stopped: Vec<String> = ours
+        .nodes
+        .iter()
+        .filter(|node| !node.is_running)
+        .map(|node| node.name.clone())
+        .collect();
+    let mut steps = Vec::new();
+    // Of nodes that do not run nothing is known: they get everything, and each step skips what is right.
+    let some = |without: Vec<String>| {
+        if stopped.is_empty() {
+            Nodes::Some(without)
+        } else {
+            Nodes::All
+        }
+    };
+    let (image, hosts) = (some(ours.without_image), some(ours.without_hosts));
+    let is_needed = |nodes: &Nodes| !matches!(nodes, Nodes::Some(none) if none.is_empty());
+    if !stopped.is_empty() {
+        steps.push(Step::StartNodes(stopped));
+    }
+    if !ours.has_context {
+        steps.push(Step::ExportContext);
+    }
+    steps.push(Step::WaitForNodes);
+    if !desired.brings_image && is_needed(&image) {
+        steps.push(Step::ImportImage(image));
+    }
+    if is_needed(&hosts) {
+        steps.push(Step::WriteHosts(hosts));
+    }
+    steps.extend([Step::Install, Step::CheckHost]);
+    if !desired.brings_image {
+        steps.push(Step::StoreImage);
+    }
+    if !ours.is_proved {
+        steps.push(Step::Prove);
+    }
+    Ok(Plan {
+        port: ours.port,
+        nodes,
+        data: ours.data,
+        steps,
+    })
+}
+
+/// Port, nodes and data directory are the cluster's from its making on: to change one means to make it anew, and that
+/// is the user's to say.
+fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Result<()> {
+    let name = &desired.name;
+    let mut differences = Vec::new();
+    if let Some(port) = desired.port.filter(|port| *port != ours.port) {
+        differences.push(format!("it has port {}, not {port}", ours.port));
+    }
+    if let Some(asked) = desired.nodes.filter(|asked| *asked != nodes) {
+        differences.push(format!("it has {nodes} nodes, not {asked}"));
+    }
+    if let Some(data) = desired.data.as_ref().filter(|data| **data != ours.data) {
+        differences.push(format!(
+            "its images are in {}, not {}",
+            ours.data.display(),
+            data.display()
+        ));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Code::Conflict.error(format!(
+        "cluster {name} is up already, and {}: leave the flag out to keep it, or make it anew with `wharf down --name {name}` and the same `wharf up` again (down keeps the images)",
+        differences.join("; ")
+    )))
+}
+
+impl Step {
+    /// What the step does, in a few words.
+    pub(crate) fn title(&self, name: &ClusterName, port: u16) -> String {
+        match self {
+            Self::DeleteRemains => {
+                format!("Delete what is left of cluster {name}, which was not finished")
+            }
+            Self::CreateCluster => format!("Create cluster {name}"),
+            Self::StartNodes(nodes) => format!("Start {}", nodes.join(", ")),
+            Self::ExportContext => "Write the context to the kubeconfig".to_owned(),
+            Self::WaitForNodes => "Wait for the nodes".to_owned(),
+            Self::ImportImage(nodes) => format!("Bring wharf's image to {nodes}"),
+            Self::WriteHosts(nodes) => format!("Tell containerd about localhost:{port} on {nodes}"),
+            Self::Install => "Install the registry and the relays".to_owned(),
+            Self::CheckHost => format!("Ask the registry at localhost:{port}"),
+            Self::StoreImage => "Keep wharf's image in the registry".to_owned(),
+            Self::Prove => "Prove it: push an image from here, pull it on every node".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Nodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("every node"),
+            Self::Some(nodes) => f.write_str(&nodes.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired() -> Desired {
+        Desired {
+            name: "dev".parse().unwrap(),
+            port: None,
+            nodes: None,
+            data: None,
+            brings_image: false,
+        }
+    }
+
+    fn node(name: &str, is_running: bool) -> Node {
+        Node {
+            name: name.into(),
+            id: name.into(),
+            is_running,
+            created: 0,
+            data: Some("/data".into()),
+        }
+    }
+
+    fn ours() -> Ours {
+        Ours {
+            port: 5055,
+            data: "/data".into(),
+            nodes: vec![node("dev-control-plane", true), node("dev-worker", true)],
+            has_context: true,
+            is_proved: true,
+            ..Ours::default()
+        }
+    }
+
+    fn steps(desired: &Desired, found: Found) -> String {
+        let plan = plan(desired, found).unwrap();
+        let titles = plan
+            .steps
+            .iter()
+            .map(|step| step.title(&desired.name, plan.port))
+            .collect::<Vec<_>>()
+            .join("\n");
+        format!(
+            "port {}, {} nodes, data {}\n{titles}",
+            plan.port,
+            plan.nodes,
+            plan.data.display()
+        )
+    }
+
+    #[test]
+    fn from_nothing() {
+        insta::assert_snapshot!(steps(
+            &desired(),
+            Found::Nothing {
+                data: "/home/ann/images".into()
+            }
+        ));
+    }
+
+    #[test]
+    fn from_a_half_made_cluster_with_other_wishes() {
+        let desired = Desired {
+            port: Some(5001),
+            nodes: Some(3),
+            data: Some("/mnt/images".into()),
+            brings_image: true,
+            ..desired()
+        };
+        insta::assert_snapshot!(steps(
+            &desired,
+            Found::HalfMade {
+                data: "/data".into()
+            }
+        ));
+    }
+
+    #[test]
+    fn a_cluster_that_is_right_is_only_looked_at() {
+        insta::assert_snapshot!(steps(&desired(), Found::Ours(ours())));
+    }
+
+    #[test]
+    fn a_cluster_is_repaired_where_it_needs_it() {
+        let broken = Ours {
+            without_image: vec!["dev-worker".into()],
+            without_hosts: vec!["dev-control-plane".into()],
+            has_context: false,
+            is_proved: false,
+            ..ours()
+        };
+        insta::assert_snapshot!(steps(&desired(), Found::Ours(broken)));
+    }
+
+    #[test]
+    fn stopped_nodes_are_started_and_looked_at_as_a_whole() {
+        let stopped = Ours {
+            nodes: vec![node("dev-control-plane", false), node("dev-worker", true)],
+            ..ours()
+        };
+        insta::assert_snapshot!(steps(&desired(), Found::Ours(stopped)));
+    }
+
+    #[test]
+    fn what_a_cluster_has_cannot_be_changed_under_it() {
+        let asks = [
+            Desired {
+                port: Some(5000),
+                ..desired()
+            },
+            Desired {
+                nodes: Some(3),
+                ..desired()
+            },
+            Desired {
+                data: Some("/other".into()),
+                ..desired()
+            },
+        ];
+        for asked in asks {
+            let error = plan(&asked, Found::Ours(ours())).unwrap_err();
+            assert_eq!(Code::of(&error), Code::Conflict);
+            assert!(
+                error.to_string().contains("wharf down --name dev"),
+                "{error}"
+            );
+        }
+        let same = Desired {
+            port: Some(5055),
+            nodes: Some(2),
+            data: Some("/data".into()),
+            ..desired()
+        };
+        assert!(plan(&same, Found::Ours(ours())).is_ok());
+    }
+
+    #[test]
+    fn a_foreign_cluster_is_left_alone() {
+        let error = plan(&desired(), Found::Foreign).unwrap_err();
+        assert_eq!(Code::of(&error), Code::Conflict);
+    }
+}

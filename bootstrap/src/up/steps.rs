@@ -1,0 +1,337 @@
+//! Taking the steps. Each looks first, so that it can be taken again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use wharf_registry::client::Client;
+use wharf_registry::oci::{Name, Reference};
+
+use super::host::{ask_host, describe};
+use super::observe::Observed;
+use super::{nodes, prove};
+use crate::cli::UpArgs;
+use crate::cluster::{Cluster, Spec};
+use crate::data;
+use crate::docker::Docker;
+use crate::environment::{self, Home, Record, Stage};
+use crate::exit::Code;
+use crate::image::{Image, NodeBinary};
+use crate::kube::{Condition, Kube, Manifests, environment, wait_until};
+use crate::names::{IMAGE_REPOSITORY, MANAGER};
+use crate::plan::{Nodes, Plan, Step};
+use crate::port;
+
+/// How long the published port may take after the relay behind it is ready.
+const HOST_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A run of `wharf up`, in the middle of its steps.
+pub(super) struct Run<'a> {
+    args: &'a UpArgs,
+    plan: &'a Plan,
+    docker: Docker,
+    cluster: &'a dyn Cluster,
+    home: &'a Home,
+    architecture: String,
+    binary: Option<NodeBinary>,
+    packed: Option<Image>,
+    kube: Option<Kube>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        args: &'a UpArgs,
+        plan: &'a Plan,
+        docker: Docker,
+        cluster: &'a dyn Cluster,
+        home: &'a Home,
+        observed: Observed,
+    ) -> Self {
+        let Observed {
+            architecture,
+            binary,
+            ..
+        } = observed;
+        Self {
+            args,
+            plan,
+            docker,
+            cluster,
+            home,
+            architecture,
+            binary,
+            packed: None,
+            kube: None,
+        }
+    }
+
+    /// Takes a step.
+    pub(super) async fn take(&mut self, step: &Step) -> anyhow::Result<()> {
+        match step {
+            Step::DeleteRemains => self.cluster.delete(self.home.lock()?).await,
+            Step::CreateCluster => self.create_cluster().await,
+            Step::StartNodes(nodes) => self.cluster.start(nodes).await,
+            Step::ExportContext => self.cluster.export_kubeconfig().await,
+            Step::WaitForNodes => self.wait_for_nodes().await,
+            Step::ImportImage(nodes) => self.import_image(nodes).await,
+            Step::WriteHosts(nodes) => self.write_hosts(nodes).await,
+            Step::Install => self.install().await,
+            Step::CheckHost => self.check_host().await,
+            Step::StoreImage => self.store_image().await,
+            Step::Prove => self.prove().await,
+        }
+    }
+
+    /// Makes the cluster, between an intent and a record on the host. A crash leaves
+    ///
+    /// - before the intent: nothing;
+    /// - after it: the intent, and perhaps nodes younger than it, which the next run deletes and makes anew;
+    /// - after the record: a whole cluster, which the next run goes on with.
+    async fn create_cluster(&mut self) -> anyhow::Result<()> {
+        port::require_free(self.plan.port, &self.docker).await?;
+        let data = data::prepare(&self.plan.data)?;
+        let intent = self.record(
+            Stage::Intended {
+                since: environment::now(),
+            },
+            data.clone(),
+        );
+        self.home.write(&intent)?;
+        let spec = Spec {
+            nodes: self.plan.nodes,
+            port: self.plan.port,
+            has_ipv6: port::has_ipv6(),
+            data: data.clone(),
+            image: self.args.kubernetes_image.clone(),
+            config: self.home.config(),
+        };
+        self.cluster.create(&spec, self.home.lock()?).await?;
+        let nodes = self.cluster.nodes().await?;
+        let first = nodes
+            .first()
+            .context("the cluster was made, and has no nodes")?;
+        self.home.write(&self.record(
+            Stage::Created {
+                first_node: first.id.clone(),
+            },
+            data,
+        ))
+    }
+
+    fn record(&self, stage: Stage, data: PathBuf) -> Record {
+        Record {
+            name: self.args.cluster.name.clone(),
+            stage,
+            port: self.plan.port,
+            nodes: self.plan.nodes,
+            data,
+        }
+    }
+
+    async fn wait_for_nodes(&mut self) -> anyhow::Result<()> {
+        let kube = self.kube().await?;
+        wait_until(
+            &kube,
+            Condition::NodesReady(self.plan.nodes.into()),
+            self.args.wait,
+        )
+        .await?;
+        // The engine's architecture was a guess, the nodes' own is not.
+        let architecture = kube
+            .nodes()
+            .await?
+            .into_iter()
+            .next()
+            .map(|node| node.architecture);
+        if let Some(architecture) =
+            architecture.filter(|architecture| *architecture != self.architecture)
+        {
+            if self.binary.is_some() {
+                self.binary =
+                    Some(NodeBinary::read(self.args.node_binary.clone(), &architecture).await?);
+            }
+            self.architecture = architecture;
+        }
+        Ok(())
+    }
+
+    async fn import_image(&mut self, nodes: &Nodes) -> anyhow::Result<()> {
+        let name = self.image_name()?;
+        let image = self.packed().await?.clone();
+        let archive = {
+            let name = name.clone();
+            tokio::task::spawn_blocking(move || image.archive(&name)).await??
+        };
+        let nodes = self.names(nodes).await?;
+        try_join_all(
+            nodes
+                .iter()
+                .map(|node| nodes::import(self.cluster, node, &name, archive.clone())),
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn write_hosts(&mut self, nodes: &Nodes) -> anyhow::Result<()> {
+        let nodes = self.names(nodes).await?;
+        try_join_all(
+            nodes
+                .iter()
+                .map(|node| nodes::write_hosts(self.cluster, node, self.plan.port)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn install(&mut self) -> anyhow::Result<()> {
+        let kube = self.kube().await?;
+        let published_node = self
+            .names(&Nodes::All)
+            .await?
+            .into_iter()
+            .next()
+            .context("the cluster has no nodes")?;
+        let owner = data::owner(&self.plan.data)?;
+        let manifests = Manifests {
+            image: self.image_name()?,
+            port: self.plan.port,
+            owner,
+            published_node,
+        };
+        for object in manifests.registry()? {
+            kube.apply(&object).await?;
+        }
+        // The relays hold their callers while the registry starts, so both may start at once.
+        let registry = kube.registry_address().await?;
+        for object in manifests
+            .relay(registry)?
+            .iter()
+            .chain(&manifests.hosting()?)
+        {
+            kube.apply(object).await?;
+        }
+        let proved = kube
+            .environment()
+            .await?
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove("proved"));
+        self.describe_environment(&kube, &proved.unwrap_or_default())
+            .await?;
+        wait_until(&kube, Condition::RegistryReady, self.args.wait).await?;
+        wait_until(&kube, Condition::RelaysReady, self.args.wait).await
+    }
+
+    /// Writes the cluster's own record: what made it, where its images are, and which nodes have proved that they can pull.
+    async fn describe_environment(&self, kube: &Kube, proved: &str) -> anyhow::Result<()> {
+        let description = json!({
+            "name": self.args.cluster.name,
+            "createdBy": MANAGER,
+            "port": self.plan.port.to_string(),
+            "data": self.plan.data,
+            "proved": proved,
+        });
+        kube.apply(&environment(&description)?).await
+    }
+
+    async fn check_host(&mut self) -> anyhow::Result<()> {
+        let kube = self.kube().await?;
+        let end = Instant::now() + HOST_PATIENCE;
+        loop {
+            let expected = kube.registry_health().await;
+            let faces = ask_host(self.plan.port).await;
+            let problems: Vec<String> = match &expected {
+                Ok(expected) => faces
+                    .iter()
+                    .filter_map(|face| describe(face, Some(expected)).err())
+                    .collect(),
+                Err(error) => vec![format!("{error:#}")],
+            };
+            if problems.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(Code::Unhealthy.error(format!(
+                    "from this host the registry cannot be used: {}",
+                    problems.join("; ")
+                )));
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    async fn store_image(&mut self) -> anyhow::Result<()> {
+        let Some(tag) = self.binary.as_ref().map(NodeBinary::tag) else {
+            return Ok(());
+        };
+        let (client, name, tag): (Client, Name, Reference) =
+            (self.client(), IMAGE_REPOSITORY.parse()?, tag.parse()?);
+        if client.has_manifest(&name, &tag).await? {
+            return Ok(());
+        }
+        let image = self.packed().await?;
+        prove::push(&client, &name, &tag, image).await
+    }
+
+    async fn prove(&mut self) -> anyhow::Result<()> {
+        let kube = self.kube().await?;
+        let proof = prove::Proof {
+            cluster: self.cluster,
+            kube: &kube,
+            client: self.client(),
+            port: self.plan.port,
+            architecture: &self.architecture,
+        };
+        let proved = proof.run(self.args.wait).await?;
+        self.describe_environment(&kube, &proved.join(" ")).await
+    }
+
+    /// A client that goes the way of the host's own: through the published port.
+    fn client(&self) -> Client {
+        Client::new(std::net::SocketAddr::from(([127, 0, 0, 1], self.plan.port)))
+    }
+
+    async fn kube(&mut self) -> anyhow::Result<Kube> {
+        if let Some(kube) = &self.kube {
+            return Ok(kube.clone());
+        }
+        let kube = Kube::connect(&self.cluster.kubeconfig().await?).await?;
+        self.kube = Some(kube.clone());
+        Ok(kube)
+    }
+
+    async fn packed(&mut self) -> anyhow::Result<&Image> {
+        if self.packed.is_none() {
+            let binary = self
+                .binary
+                .as_ref()
+                .context("the image is the user's own: there is nothing to pack")?;
+            self.packed = Some(binary.pack(&self.architecture).await?);
+        }
+        self.packed.as_ref().context("the image was packed")
+    }
+
+    fn image_name(&self) -> anyhow::Result<String> {
+        let named = self
+            .args
+            .image
+            .clone()
+            .or_else(|| self.binary.as_ref().map(NodeBinary::image_name));
+        named.context("there is neither a binary nor an image for the nodes")
+    }
+
+    async fn names(&self, nodes: &Nodes) -> anyhow::Result<Vec<String>> {
+        match nodes {
+            Nodes::Some(names) => Ok(names.clone()),
+            Nodes::All => Ok(self
+                .cluster
+                .nodes()
+                .await?
+                .into_iter()
+                .map(|node| node.name)
+                .collect()),
+        }
+    }
+}
