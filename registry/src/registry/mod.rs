@@ -22,7 +22,7 @@ use crate::catalog::{BlobRecord, Catalog};
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
-pub use directory::{DirectoryError, open};
+pub use directory::{DirectoryError, DirectoryLock, open};
 pub use error::{Error, Result};
 pub use manifests::{ManifestPush, PushedManifest};
 pub use referrers::ReferrerDescriptor;

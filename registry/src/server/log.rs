@@ -19,6 +19,10 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Gives a request an id (or keeps the one that it came with), and logs it once it is over.
 pub(super) async fn log(mut request: Request, next: Next) -> Response {
+    // Probes come every few seconds, and say nothing while all is well.
+    if matches!(request.uri().path(), "/healthz" | "/readyz") {
+        return next.run(request).await;
+    }
     let started = Instant::now();
     let id = request
         .headers()
@@ -32,7 +36,7 @@ pub(super) async fn log(mut request: Request, next: Next) -> Response {
     let counted = Counted {
         body,
         count: received.clone(),
-        line: None,
+        _line: None,
     };
     *request.body_mut() = Body::new(counted);
 
