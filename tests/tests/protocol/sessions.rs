@@ -94,6 +94,8 @@ fn a_chunk_of_another_length_than_it_says_is_refused() -> Result<()> {
         ("0-9", &b"123456789"[..]),
         ("0-9", b"12345678901"),
         ("0-9", b""),
+        ("0-18446744073709551615", b""),
+        ("0-18446744073709551615", b"1"),
     ] {
         let upload = open(&mut http, "a")?;
         refuse(&mut http, 400, "SIZE_INVALID", chunk(&upload, range, body))?;
