@@ -32,6 +32,7 @@ pub fn router(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/", get(StatusCode::OK))
         .route("/healthz", get(health))
+        .method_not_allowed_fallback(read_only)
         .fallback(distribution)
         .with_state(registry)
 }
@@ -40,6 +41,13 @@ pub fn router(registry: Arc<Registry>) -> Router {
 async fn health(State(registry): State<Arc<Registry>>) -> Response {
     let status = serde_json::json!({"status": "ok", "instance": registry.instance(), "version": env!("CARGO_PKG_VERSION")});
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
+}
+
+/// Refuses to do anything but read what is there to be read.
+async fn read_only(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    RequestBody::new(&parts, body).drain().await;
+    ApiError::read_only().into_response()
 }
 
 /// Answers the requests of the distribution specification.
@@ -60,14 +68,16 @@ async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -
 async fn answer(registry: Arc<Registry>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = RequestBody::new(&parts, body);
-    let mut response = match dispatch(&registry, &parts, &mut body).await {
+    let answer = dispatch(&registry, &parts, &mut body).await;
+    // Refused or not needed, it is on its way; and dumb proxies in between give up on both directions
+    // when one is reset.
+    body.drain().await;
+    let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             if error.is_ours() {
                 tracing::error!(method = %parts.method, path = parts.uri.path(), error = %error.chain(), "a request failed");
             }
-            // Dumb proxies in between give up on both directions when one is reset.
-            body.drain().await;
             error.into_response()
         }
     };
