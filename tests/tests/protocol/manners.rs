@@ -101,7 +101,8 @@ fn a_refused_body_is_read_to_its_end() -> Result<()> {
     Ok(())
 }
 
-/// A repeated `PUT` is answered without a look at its body, and the body is on its way all the same.
+/// A repeated `PUT` is answered without a look at its body, and the body is on its way all the
+/// same.
 #[test]
 fn a_body_that_nobody_needs_is_read_to_its_end() -> Result<()> {
     let (_server, mut http) = serve()?;
