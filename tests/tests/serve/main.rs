@@ -19,7 +19,7 @@ use wharf_tests::http::{Answer, Body, Connection, Request};
 use wharf_tests::wharf;
 
 /// Longer than any start or end takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `wharf serve` with nothing but what the test gives it.
 fn wharf_serve() -> Result<Command> {
