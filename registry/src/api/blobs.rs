@@ -93,8 +93,12 @@ pub(super) fn matches_any(parts: &Parts, tag: &HeaderValue) -> bool {
 }
 
 /// The one range that is asked for, if any. What is not understood is ignored, as RFC 9110 §14.2
-/// has it, and so are lists of ranges: the whole is a right answer to them.
+/// has it, and so are ranges of anything but `GET`, and lists of ranges: the whole is a right answer
+/// to them.
 fn requested_range(parts: &Parts, tag: &HeaderValue) -> Option<ByteRange> {
+    if parts.method != Method::GET {
+        return None;
+    }
     let current = parts
         .headers
         .get(header::IF_RANGE)

@@ -68,6 +68,15 @@ impl ApiError {
             Target::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
             Target::Manifest { .. } => "GET, HEAD, PUT, DELETE",
         };
+        Self::supports(allowed)
+    }
+
+    /// For what can only be read.
+    pub(super) fn read_only() -> Self {
+        Self::supports("GET, HEAD")
+    }
+
+    fn supports(allowed: &'static str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::Unsupported,

@@ -35,6 +35,7 @@ pub fn router(registry: Arc<Registry>) -> Router {
         .route("/", get(StatusCode::OK))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
+        .method_not_allowed_fallback(read_only)
         .fallback(distribution)
         .with_state(registry)
 }
@@ -69,6 +70,13 @@ pub(crate) fn repository(path: &str) -> Option<String> {
         .map(|name| name.as_str().to_owned())
 }
 
+/// Refuses to do anything but read what is there to be read.
+async fn read_only(request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    RequestBody::new(&parts, body).drain().await;
+    ApiError::read_only().into_response()
+}
+
 /// Answers the requests of the distribution specification.
 async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     // To the end, even when the client goes away: what has arrived of an upload is then stored, and
@@ -87,14 +95,16 @@ async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -
 async fn answer(registry: Arc<Registry>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut body = RequestBody::new(&parts, body);
-    let mut response = match dispatch(&registry, &parts, &mut body).await {
+    let answer = dispatch(&registry, &parts, &mut body).await;
+    // Refused or not needed, it is on its way; and dumb proxies in between give up on both directions
+    // when one is reset.
+    body.drain().await;
+    let mut response = match answer {
         Ok(response) => response,
         Err(error) => {
             if error.is_ours() {
                 tracing::error!(method = %parts.method, path = parts.uri.path(), error = %error.chain(), "a request failed");
             }
-            // Dumb proxies in between give up on both directions when one is reset.
-            body.drain().await;
             error.into_response()
         }
     };

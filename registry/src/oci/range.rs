@@ -60,6 +60,14 @@ impl FromStr for ByteRange {
     }
 }
 
+impl ContentRange {
+    /// How many bytes the chunk should have. (One less than it says at the very end of what can be
+    /// counted, where no chunk ever is.)
+    pub fn length(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
 impl FromStr for ContentRange {
     type Err = InvalidRange;
 

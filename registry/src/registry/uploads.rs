@@ -302,7 +302,7 @@ impl Registry {
                     claim,
                     writer.as_mut(),
                     body,
-                    range.map(|range| range.last - range.first + 1),
+                    range.map(ContentRange::length),
                 )
                 .await
             }

@@ -4,14 +4,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use wharf_tests::content::sha256;
-use wharf_tests::http::{Answer, Body, Request};
+use wharf_tests::http::{Answer, Request};
 
 use crate::gate::Failure;
 use crate::journal::Key;
 use crate::writer::{Writer, expect};
 
-/// Bytes that are written to the connection at a time.
-const PIECE: usize = 32 << 10;
 /// Bytes of a chunk with `Content-Range`.
 const RANGE: usize = 200 << 10;
 
@@ -260,55 +258,6 @@ impl Writer<'_> {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// Sends a body in pieces. Now and then the connection is dropped before its end.
-    fn send_body(
-        &mut self,
-        method: &'static str,
-        target: String,
-        range: Option<String>,
-        body: &[u8],
-        chunked: bool,
-    ) -> Result<Answer, Failure> {
-        let mut request = Request::new(method, target);
-        if let Some(range) = range {
-            request = request.header("Content-Range", range);
-        }
-        request = request.body(if chunked {
-            Body::Chunked(body)
-        } else {
-            Body::Sized(body)
-        });
-        // Some bytes at least, of which the server's knowing can be seen, and more than one: `0-0`
-        // says nothing.
-        let stop = (self.random.percent(3) && body.len() > 2)
-            .then(|| 2 + self.random.below(body.len() - 2));
-        let mut sent = 0;
-        let hung_up = &self.counts.hung_up;
-        let result = self.with_connection(|connection| {
-            connection.write(&request.head())?;
-            for piece in body[..stop.unwrap_or(body.len())].chunks(PIECE) {
-                if chunked {
-                    connection.write_chunk(piece)?;
-                } else {
-                    connection.write(piece)?;
-                }
-                sent += piece.len();
-            }
-            if stop.is_some() {
-                hung_up.fetch_add(1, Relaxed);
-                return Err(Failure::HungUp { sent });
-            }
-            if chunked {
-                connection.write(b"0\r\n\r\n")?;
-            }
-            Ok(connection.read_answer(method)?)
-        });
-        if matches!(result, Err(Failure::Killed)) && sent > 0 {
-            self.counts.interrupted.fetch_add(1, Relaxed);
-        }
-        result
     }
 
     fn read_back(&mut self, (repository, digest): &Key) -> Result<(), Failure> {

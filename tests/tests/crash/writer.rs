@@ -20,6 +20,9 @@ const LARGEST_LAYER: usize = 3 << 20;
 const COMMON: usize = 6;
 const COMMON_LIVES: u64 = 5;
 
+/// Bytes that are written to the connection at a time.
+const PIECE: usize = 32 << 10;
+
 pub(crate) struct Writer<'a> {
     index: usize,
     pub(crate) random: Random,
@@ -161,6 +164,55 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn send(&mut self, request: Request<'_>) -> Result<Answer, Failure> {
         self.with_connection(|connection| Ok(connection.send(request)?))
+    }
+
+    /// Sends a body in pieces. Now and then the connection is dropped before its end.
+    pub(crate) fn send_body(
+        &mut self,
+        method: &'static str,
+        target: String,
+        range: Option<String>,
+        body: &[u8],
+        chunked: bool,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::new(method, target);
+        if let Some(range) = range {
+            request = request.header("Content-Range", range);
+        }
+        request = request.body(if chunked {
+            Body::Chunked(body)
+        } else {
+            Body::Sized(body)
+        });
+        // Some bytes at least, of which the server's knowing can be seen, and more than one: `0-0`
+        // says nothing.
+        let stop = (self.random.percent(3) && body.len() > 2)
+            .then(|| 2 + self.random.below(body.len() - 2));
+        let mut sent = 0;
+        let hung_up = &self.counts.hung_up;
+        let result = self.with_connection(|connection| {
+            connection.write(&request.head())?;
+            for piece in body[..stop.unwrap_or(body.len())].chunks(PIECE) {
+                if chunked {
+                    connection.write_chunk(piece)?;
+                } else {
+                    connection.write(piece)?;
+                }
+                sent += piece.len();
+            }
+            if stop.is_some() {
+                hung_up.fetch_add(1, Relaxed);
+                return Err(Failure::HungUp { sent });
+            }
+            if chunked {
+                connection.write(b"0\r\n\r\n")?;
+            }
+            Ok(connection.read_answer(method)?)
+        });
+        if matches!(result, Err(Failure::Killed)) && sent > 0 {
+            self.counts.interrupted.fetch_add(1, Relaxed);
+        }
+        result
     }
 
     /// Does something on the connection to the living server, which after a failure is lost.

@@ -1,6 +1,7 @@
 //! The protocol, statement by statement, against the real server and over real sockets.
 
 mod blobs;
+mod interrupted;
 mod manifests;
 mod manners;
 mod names;

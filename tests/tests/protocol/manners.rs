@@ -101,6 +101,25 @@ fn a_refused_body_is_read_to_its_end() -> Result<()> {
     Ok(())
 }
 
+/// A repeated `PUT` is answered without a look at its body, and the body is on its way all the
+/// same.
+#[test]
+fn a_body_that_nobody_needs_is_read_to_its_end() -> Result<()> {
+    let (_server, mut http) = serve()?;
+    let bytes = Random::new(3).bytes(5 << 20);
+    let upload = open(&mut http, "a")?;
+    let put = Request::new("PUT", format!("{upload}?digest={}", sha256(&bytes)));
+    for body in [
+        Body::Sized(&bytes),
+        Body::Sized(&bytes),
+        Body::Chunked(&bytes),
+    ] {
+        ask(&mut http, 201, put.clone().body(body))?;
+        ask(&mut http, 200, get("/v2/"))?;
+    }
+    Ok(())
+}
+
 /// A client that asks first is told at once, instead of being made to send everything.
 #[test]
 fn who_waits_for_a_go_ahead_gets_an_answer_first() -> Result<()> {
