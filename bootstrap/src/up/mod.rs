@@ -37,12 +37,16 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
         port: args.port,
         nodes: args.nodes,
         data: args.data.clone(),
+        kubernetes_image: args.kubernetes_image.clone(),
         brings_image: args.image.is_some(),
     };
     let plan = plan::plan(&desired, observed.found.clone())?;
     if args.dry_run {
         print_plan(&args, &plan);
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(record) = &observed.recovered {
+        home.write(record)?;
     }
 
     let (name, format, context) = (

@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
             port: self.plan.port,
             has_ipv6: port::has_ipv6(),
             data: data.clone(),
-            image: self.args.kubernetes_image.clone(),
+            image: self.plan.kubernetes_image.clone(),
             config: self.home.config(),
         };
         self.cluster.create(&spec, self.home.lock()?).await?;
@@ -128,6 +128,7 @@ impl<'a> Run<'a> {
             port: self.plan.port,
             nodes: self.plan.nodes,
             data,
+            kubernetes_image: self.plan.kubernetes_image.clone(),
         }
     }
 
@@ -221,11 +222,7 @@ impl<'a> Run<'a> {
         {
             kube.apply(object).await?;
         }
-        let proved = kube
-            .environment()
-            .await?
-            .and_then(|map| map.data)
-            .and_then(|mut data| data.remove("proved"));
+        let proved = kube.environment().await?.remove("proved");
         self.describe_environment(&kube, &proved.unwrap_or_default())
             .await?;
         wait_until(&kube, Condition::RegistryReady, self.args.wait).await?;
