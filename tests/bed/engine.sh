@@ -5,9 +5,10 @@
 here=$(dirname "$(readlink -f "$0")")
 
 install_engine() {
-  install_packages docker.io iptables jq
+  # jq is for the wrapper around runc.
+  install_packages docker.io iptables jq procps
   # Later releases of Debian have the client in a package of its own.
-  command -v docker >/dev/null || install_packages docker-cli
+  command -v docker || install_packages docker-cli
 }
 
 # A sandbox may withhold CAP_SYS_RESOURCE, and runc then refuses to start a privileged container, because it cannot grant what is
@@ -16,7 +17,6 @@ bound_runtime() {
   local bounding
   bounding=$((0x$(awk '/^CapBnd/ {print $2}' /proc/self/status)))
   [ $((bounding >> 24 & 1)) = 0 ] || return 0
-  command -v jq >/dev/null || install_packages jq
   install -m 755 "$here/node/runc" /usr/local/sbin/runc-bounded
   # Somebody's own configuration is left alone.
   [ -e /etc/docker/daemon.json ] && return 0
@@ -26,51 +26,68 @@ bound_runtime() {
 JSON
 }
 
+# running PROGRAM: the ids of its living processes. Dead ones that nobody has reaped, as under the poor first process of a container,
+# do not count.
+running() { pgrep -x --runstates D,R,S,T "$1"; }
+
 # A killed dockerd leaves the files with its own and its containerd's process id. Where these ids now belong to other programs,
 # the next dockerd takes them for its predecessor and refuses to start, or waits for a containerd that is none.
 forget_the_dead() {
   local program file
   while read -r program file; do
     [ -e "$file" ] || continue
-    [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "$program" ] || rm -f "$file"
+    running "$program" | grep -qx "$(cat "$file")" || rm -f "$file"
   done <<'FILES'
 dockerd /var/run/docker.pid
 containerd /var/run/docker/containerd/containerd.pid
 FILES
 }
 
+# answers WITHIN: whether the engine answers within so many seconds. Not `docker version`, which answers while every question about a
+# container still hangs.
+answers() {
+  local deadline=$((SECONDS + $1))
+  while running dockerd && [ $SECONDS -lt $deadline ]; do
+    timeout 5 docker ps --all && return 0
+    sleep 0.2
+  done
+  return 1
+}
+
 # A dockerd that the bed itself started and that does not answer is ended; anybody else's is not ours to judge.
 end_our_hung_engine() {
-  local ours running
-  running=$(pgrep -x dockerd || true)
-  [ -n "$running" ] || return 0
+  local ours pids
+  pids=$(running dockerd) || return 0
   ours=$(cat "$WHARF_BED/dockerd.pid" 2>/dev/null || true)
-  [ "$running" = "$ours" ] || fail "dockerd runs (process $running) but does not answer, and the test bed did not start it; restart it and try again"
+  [ "$pids" = "$ours" ] || fail "dockerd runs (process $pids) but does not answer, and the test bed did not start it; restart it and try again"
   say "dockerd (process $ours) hangs: ending it"
-  kill "$ours" || true
-  for _ in $(seq 50); do [ -e "/proc/$ours" ] || return 0; sleep 0.2; done
+  kill "$ours"
+  for _ in $(seq 50); do running dockerd || return 0; sleep 0.2; done
   kill -KILL "$ours" || true
   sleep 0.5
 }
 
 start_engine() {
-  forget_the_dead
-  # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
-  # waits for a pipe that it would hold open.
-  setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
-  echo $! > "$WHARF_BED/dockerd.pid"
-  # It restores containers first, which can take a while after a crash.
-  for _ in $(seq 300); do
-    # Not `docker version`, which answers while every question about a container still hangs.
-    timeout 5 docker ps -a && return 0
-    [ -e "/proc/$(cat "$WHARF_BED/dockerd.pid")" ] || break
+  if [ -d /run/systemd/system ]; then
+    systemctl start docker
+  else
+    forget_the_dead
+    # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
+    # waits for a pipe that it would hold open.
+    setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
+    echo $! > "$WHARF_BED/dockerd.pid"
     sleep 0.2
-  done
-  tail -n 5 "$WHARF_BED/log/dockerd.log" >&3
-  fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log"
+  fi
+  # It restores containers first, which can take a while after a crash.
+  answers 60 && return 0
+  tail -n 5 "$WHARF_BED/log/dockerd.log" >&3 || true
+  fail "dockerd did not start; its log is $WHARF_BED/log/dockerd.log, or journalctl -u docker"
 }
 
-if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then step "installing Docker Engine from Debian" install_engine; fi
+# Before the installation, which starts an engine where there is an init system.
 bound_runtime
+if ! command -v dockerd || ! command -v docker; then step "installing Docker Engine from Debian" install_engine; fi
+command -v jq || step "installing jq" install_packages jq
+if running dockerd && answers 10; then exit 0; fi
 end_our_hung_engine
 step "starting Docker Engine" start_engine

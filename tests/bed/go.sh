@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced: builds programs from Go modules, which reach machines that no release page and no image registry does.
 command -v go >/dev/null || fail "the test bed builds kind, crane and Kubernetes with Go: install Go 1.25 or later (https://go.dev/doc/install), or put kind and crane on PATH"
-export GOFLAGS=-mod=mod CGO_ENABLED=0
+export GOFLAGS="-mod=mod -buildvcs=false" CGO_ENABLED=0
 
 # built FILE MODULE VERSION: whether FILE was built from that version of that module. Go writes it into each program, so an old cache
 # is noticed whatever made it.

@@ -106,6 +106,15 @@ impl Bed {
         command
     }
 
+    /// A command line as a person has to type it, in a shell that may lack the tools that only the bed has.
+    #[must_use]
+    pub fn by_hand(&self, line: &str) -> String {
+        if self.tools.iter().all(|tool| tools::on_path(tool.name())) {
+            return line.to_owned();
+        }
+        format!("PATH=$PATH:{} {line}", self.dir.join("bin").display())
+    }
+
     /// The node image that kind is to use (`wharf up --kubernetes-image`); `None` where kind's own can be pulled.
     #[must_use]
     pub fn node_image(&self) -> Option<&str> {

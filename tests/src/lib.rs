@@ -1,6 +1,9 @@
-//! What whole-program tests stand on: the machine they need ([`bed`]), the program under test ([`wharf`]) and how commands are run
-//! ([`command`]).
+//! What whole-program tests stand on: the machine they need ([`bed`]), the program under test
+//! ([`wharf`]), how commands are run ([`command`]), an HTTP client with bad manners ([`http`]) and
+//! things to push ([`content`]).
 
 pub mod bed;
 pub mod command;
+pub mod content;
+pub mod http;
 pub mod wharf;

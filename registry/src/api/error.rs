@@ -60,8 +60,7 @@ impl ApiError {
 
     pub(super) fn method_not_allowed(target: &Target) -> Self {
         let allowed = match target {
-            Target::Version | Target::Blob { .. } => "GET, HEAD",
-            Target::Tags { .. } => "GET",
+            Target::Version | Target::Blob { .. } | Target::Tags { .. } => "GET, HEAD",
             Target::Uploads { .. } => "POST",
             Target::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
             Target::Manifest { .. } => "GET, HEAD, PUT",

@@ -109,7 +109,9 @@ async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) ->
         (&Method::PUT, Target::Manifest { name, reference }) => {
             manifests::put(registry, access, parts, name, reference, body).await
         }
-        (&Method::GET, Target::Tags { name }) => tags::list(registry, access, parts, name).await,
+        (&Method::GET | &Method::HEAD, Target::Tags { name }) => {
+            tags::list(registry, access, parts, name).await
+        }
         (_, target) => Err(ApiError::method_not_allowed(target)),
     }
 }

@@ -11,7 +11,7 @@ use super::response::text;
 use crate::oci::Name;
 use crate::registry::{Access, Registry};
 
-/// `GET`: the tags in ASCII order, `n` of them behind `last`, with a `Link` to those that follow.
+/// `GET` and `HEAD`: the tags in ASCII order, `n` of them behind `last`, with a `Link` to those that follow.
 pub(super) async fn list(
     registry: &Registry,
     access: &Access,

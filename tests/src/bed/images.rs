@@ -20,20 +20,19 @@ const LONG: Duration = Duration::from_secs(1800);
 pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
     let online = online(bed)?;
     for image in BASE_IMAGES {
-        if present(bed, image)? {
-            continue;
-        }
-        if online {
+        if !online {
+            let family = image.replace([':', '/'], "-");
+            provide(
+                bed,
+                image,
+                &family,
+                "base-image.sh",
+                &["base-image.sh", "oci.sh", "versions.sh"],
+            )?;
+        } else if !present(bed, image)? {
             step(&format!("pulling {image}"), || {
                 bed.docker(&["pull", "--quiet", image], LONG)
             })?;
-        } else {
-            let kept = format!(
-                "{}-{}",
-                image.replace([':', '/'], "-"),
-                recipe(&["base-image.sh", "oci.sh", "versions.sh"])?
-            );
-            load_or_make(bed, image, &kept, "base-image.sh")?;
         }
     }
     if let Ok(image) = std::env::var("WHARF_BED_NODE_IMAGE") {
@@ -42,11 +41,9 @@ pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
     if online && !engine::is_bounded(bed) {
         return Ok(None);
     }
-    let recipe = recipe(&["node-image.sh", "oci.sh", "versions.sh", "node"])?;
-    let image = format!("wharf-test/kind-node:{recipe}");
-    if !present(bed, &image)? {
-        load_or_make(bed, &image, &format!("kind-node-{recipe}"), "node-image.sh")?;
-    }
+    let files = ["node-image.sh", "oci.sh", "versions.sh", "node"];
+    let image = format!("wharf-test/node:{}", recipe(&files)?);
+    provide(bed, &image, "node", "node-image.sh", &files)?;
     Ok(Some(image))
 }
 
@@ -98,33 +95,31 @@ fn present(bed: &Bed, image: &str) -> Result<bool> {
     .success())
 }
 
-/// Loads an image that an earlier run kept, or makes it with `script` and keeps it: `docker load` takes seconds, and works for an
-/// engine that has never seen it.
-fn load_or_make(bed: &Bed, image: &str, kept: &str, script: &str) -> Result<()> {
-    let saved = bed.dir().join("saved");
-    let file = saved.join(format!("{kept}.tar"));
-    let text = file.to_string_lossy();
-    if file.exists() {
-        let loaded = step(&format!("loading {image}"), || {
-            bed.docker(&["load", "--quiet", "--input", &text], LONG)
-        });
-        match loaded {
-            Ok(_) => return Ok(()),
-            Err(error) => say(&format!(
-                "bed: {text} is damaged and is made again ({})",
-                last_line(&error)
-            )),
+/// Makes an image available that `script` can make from the files of its recipe. It is kept as a file: to load that takes seconds, and
+/// works for an engine that has never seen it.
+fn provide(bed: &Bed, image: &str, family: &str, script: &str, files: &[&str]) -> Result<()> {
+    let kept = bed
+        .dir()
+        .join("saved")
+        .join(format!("{family}-{}.tar", recipe(files)?));
+    if !present(bed, image)? {
+        if load(bed, image, &kept)? {
+            return Ok(());
         }
+        if !root_debian() {
+            bail!(
+                "{image} can be built only on Debian and as root, and no image registry can be reached to pull a published one. \
+                 If that is wrong, set WHARF_BED_NETWORK=online"
+            );
+        }
+        bed.script(script, &[image])?;
     }
-    if !root_debian() {
-        bail!(
-            "{image} can be built on Debian, as root, only, and no image registry can be reached to pull its published counterpart. \
-             If that is wrong, set WHARF_BED_NETWORK=online"
-        );
+    if kept.exists() {
+        return Ok(());
     }
-    bed.script(script, &[image])?;
+    let saved = bed.dir().join("saved");
     std::fs::create_dir_all(&saved)?;
-    forget_older(&saved, kept)?;
+    forget_older(&saved, family)?;
     // Renamed when complete, so that a run that is killed here leaves nothing that looks like an image.
     let partial = saved.join("partial");
     step(&format!("keeping {image} for the next engine"), || {
@@ -133,18 +128,38 @@ fn load_or_make(bed: &Bed, image: &str, kept: &str, script: &str) -> Result<()> 
             LONG,
         )
     })?;
-    Ok(std::fs::rename(partial, &file)?)
+    Ok(std::fs::rename(partial, &kept)?)
 }
 
-/// Deletes what earlier recipes for the same image made: they are large, and no run asks for them again.
-fn forget_older(saved: &Path, kept: &str) -> Result<()> {
-    let Some((family, _)) = kept.rsplit_once('-') else {
-        return Ok(());
-    };
+/// Loads a kept image; `false` if there is none that can be loaded.
+fn load(bed: &Bed, image: &str, kept: &Path) -> Result<bool> {
+    if !kept.exists() {
+        return Ok(false);
+    }
+    let loaded = step(&format!("loading {image}"), || {
+        bed.docker(
+            &["load", "--quiet", "--input", &kept.to_string_lossy()],
+            LONG,
+        )
+    });
+    if let Err(error) = loaded {
+        say(&format!(
+            "bed: {} is damaged, the image is made again ({})",
+            kept.display(),
+            last_line(&error)
+        ));
+        std::fs::remove_file(kept)?;
+        return Ok(false);
+    }
+    present(bed, image)
+}
+
+/// Deletes what earlier recipes for the same image made: it is large, and no run asks for it again.
+fn forget_older(saved: &Path, family: &str) -> Result<()> {
     for entry in std::fs::read_dir(saved)? {
         let entry = entry?;
-        let name = entry.file_name();
-        if name
+        if entry
+            .file_name()
             .to_string_lossy()
             .rsplit_once('-')
             .is_some_and(|(other, _)| other == family)

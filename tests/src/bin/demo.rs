@@ -13,27 +13,44 @@ use wharf_tests::{command, wharf};
 const USAGE: &str = "\
 Sets up a cluster with a registry, deploys an example and shows it answering.
 
-Usage: cargo demo [--port PORT] | cargo demo --down
+Usage: cargo demo [--port PORT] | cargo demo --down [--purge]
 
       --port PORT  the registry's port, instead of 5000
-      --down       delete the cluster; its images are kept for the next time";
+      --down       delete the cluster; its images are kept for the next time
+      --purge      delete the images too";
+
+const TEST_BED: &str = "test bed";
 
 /// The cluster that `wharf up` makes when it is told no name.
 const CONTEXT: &str = "kind-wharf";
+/// What kubectl is asked for all about the example's pods.
+const DESCRIBE: [&str; 4] = [
+    "describe",
+    "pods",
+    "-l",
+    "app.kubernetes.io/name=python-server",
+];
 
 fn main() -> ExitCode {
+    let choice = match Choice::parse(std::env::args().skip(1)) {
+        Ok(choice) => choice,
+        Err(error) => {
+            command::say(&format!("{error}\n\n{USAGE}"));
+            return ExitCode::from(2);
+        }
+    };
     let mut demo = Demo {
         what: String::new(),
         inspect: String::new(),
     };
-    let done = Choice::parse(std::env::args().skip(1)).and_then(|choice| match choice {
+    let done = match choice {
         Choice::Help => {
             command::say(USAGE);
             Ok(())
         }
-        Choice::Down => demo.down(),
+        Choice::Down { purge } => demo.down(purge),
         Choice::Run { port } => demo.run(port),
-    });
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,7 +62,7 @@ fn main() -> ExitCode {
 
 enum Choice {
     Run { port: u16 },
-    Down,
+    Down { purge: bool },
     Help,
 }
 
@@ -55,7 +72,11 @@ impl Choice {
         let mut arguments = arguments.filter(|argument| argument != "--");
         let choice = match arguments.next().as_deref() {
             None => Self::Run { port: 5000 },
-            Some("--down") => Self::Down,
+            Some("--down") => match arguments.next().as_deref() {
+                None => Self::Down { purge: false },
+                Some("--purge") => Self::Down { purge: true },
+                Some(other) => bail!("unknown argument `{other}`"),
+            },
             Some("--help" | "-h") => Self::Help,
             Some("--port") => Self::Run {
                 port: arguments
@@ -63,9 +84,9 @@ impl Choice {
                     .and_then(|port| port.parse().ok())
                     .context("--port needs a number")?,
             },
-            Some(other) => bail!("unknown argument `{other}`\n{USAGE}"),
+            Some(other) => bail!("unknown argument `{other}`"),
         };
-        ensure!(arguments.next().is_none(), "too many arguments\n{USAGE}");
+        ensure!(arguments.next().is_none(), "too many arguments");
         Ok(choice)
     }
 }
@@ -79,7 +100,7 @@ struct Demo {
 impl Demo {
     fn run(&mut self, port: u16) -> Result<()> {
         let started = Instant::now();
-        let bed = self.step("test bed", "docker info", || {
+        let bed = self.step(TEST_BED, "docker info", || {
             Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
         })?;
         let binary = self.step(
@@ -88,6 +109,7 @@ impl Demo {
             wharf::binary,
         )?;
         let wharf = binary.display().to_string();
+        let status = bed.by_hand(&format!("{wharf} status"));
 
         let mut up = bed.command(&wharf);
         up.args(["up", "--port", &port.to_string()]);
@@ -97,7 +119,7 @@ impl Demo {
                 .into_iter()
                 .flatten(),
         );
-        self.logged_step(&bed, "wharf up", &format!("{wharf} status"), &mut up, 900)?;
+        self.logged_step(&bed, "wharf up", &status, &mut up, 900)?;
 
         let example = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../deploy/examples/python-server")
@@ -117,7 +139,7 @@ impl Demo {
         self.logged_step(
             &bed,
             &format!("docker push {image}"),
-            &format!("{wharf} status"),
+            &status,
             &mut push,
             600,
         )?;
@@ -127,9 +149,10 @@ impl Demo {
             command.args(["--context", CONTEXT]).args(arguments);
             command
         };
-        let pods = format!(
-            "kubectl --context {CONTEXT} describe pods -l app.kubernetes.io/name=python-server"
-        );
+        let pods = bed.by_hand(&format!(
+            "kubectl --context {CONTEXT} {}",
+            DESCRIBE.join(" ")
+        ));
         self.step("deploy it", &pods, || {
             let pushed = pushed_digest(&bed, &image)?;
             let manifests = manifests(&bed, &example, &pushed)?;
@@ -139,15 +162,20 @@ impl Demo {
             )
         })?;
         self.step("wait until its pod is ready", &pods, || {
-            command::output(
-                &mut kubectl(&[
-                    "rollout",
-                    "status",
-                    "deployment/python-server",
-                    "--timeout=180s",
-                ]),
-                Duration::from_secs(200),
-            )
+            let mut rollout = kubectl(&[
+                "rollout",
+                "status",
+                "deployment/python-server",
+                "--timeout=180s",
+            ]);
+            let ready = command::output(&mut rollout, Duration::from_secs(200));
+            // That time passed is no reason; the pod's events, at the end of its description, say why.
+            ready.map_err(|error| {
+                match command::output(&mut kubectl(&DESCRIBE), Duration::from_secs(30)) {
+                    Ok(pods) => anyhow::anyhow!("{error:#}\n{}", command::tail(&pods, 15)),
+                    Err(_) => error,
+                }
+            })
         })?;
         let greeting = self.step("ask it over HTTP", &pods, || {
             // Through the API server, which asks the pod: no port of this machine is taken.
@@ -163,15 +191,15 @@ impl Demo {
         command::say(&format!(
             "That was a pod, {:.0} s after the start. Change deploy/examples/python-server/server.py and run it again, or type:\n\
              \x20 kubectl --context {CONTEXT} get pods\n\
-             \x20 {wharf} status\n\
+             \x20 {status}\n\
              \x20 cargo demo --down",
             started.elapsed().as_secs_f32()
         ));
         Ok(())
     }
 
-    fn down(&mut self) -> Result<()> {
-        let bed = self.step("test bed", "docker info", || {
+    fn down(&mut self, purge: bool) -> Result<()> {
+        let bed = self.step(TEST_BED, "docker info", || {
             Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
         })?;
         let binary = self.step(
@@ -180,12 +208,13 @@ impl Demo {
             wharf::binary,
         )?;
         let mut down = bed.command(&binary.display().to_string());
-        down.arg("down");
+        down.arg("down").args(purge.then_some("--purge"));
         self.logged_step(&bed, "wharf down", "docker ps", &mut down, 300)?;
-        command::say(&format!(
-            "The cluster is gone, its images are kept. To delete them too: {} down --purge",
-            binary.display()
-        ));
+        if !purge {
+            command::say(
+                "The images are kept for the next time; `cargo demo --down --purge` deletes them too.",
+            );
+        }
         Ok(())
     }
 
@@ -218,24 +247,27 @@ impl Demo {
         what.clone_into(&mut self.what);
         inspect.clone_into(&mut self.inspect);
         let mut err = std::io::stderr();
-        if err.is_terminal() {
-            write!(err, "  {what} ...\r")?;
+        // What runs now is shown to people only, and where nothing else is: the test bed tells its own steps.
+        let pending = err.is_terminal() && what != TEST_BED;
+        if pending {
+            write!(err, "  {what} ...")?;
             err.flush()?;
         }
         let started = Instant::now();
-        let done = work()?;
-        command::say(&format!(
-            "✓ {what:<72} {:>6.1} s",
-            started.elapsed().as_secs_f32()
-        ));
-        Ok(done)
+        let done = work();
+        if pending {
+            write!(err, "\r\x1b[K")?;
+        }
+        if done.is_ok() {
+            command::say(&format!(
+                "✓ {what:<78} {:>6.1} s",
+                started.elapsed().as_secs_f32()
+            ));
+        }
+        done
     }
 
     fn tell_failure(&self, error: &anyhow::Error) {
-        if self.what.is_empty() {
-            command::say(&format!("{error:#}"));
-            return;
-        }
         command::say(&format!(
             "✗ {}\n\n{error:#}\n\nEverything is left as it is. To look into it: {}",
             self.what, self.inspect

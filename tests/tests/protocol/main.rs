@@ -1,0 +1,130 @@
+//! The protocol, statement by statement, against the real server and over real sockets.
+
+mod blobs;
+mod manifests;
+mod manners;
+mod names;
+mod sessions;
+mod tags;
+mod uploads;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use wharf_tests::content;
+use wharf_tests::http::{Answer, Body, Connection, Request};
+use wharf_tests::wharf::Server;
+
+/// A server of the test's own and a connection to it.
+fn serve() -> Result<(Server, Connection)> {
+    let server = Server::start()?;
+    let http = Connection::open(server.address())?;
+    Ok((server, http))
+}
+
+/// Sends a request that must be answered with `status`.
+fn ask(http: &mut Connection, status: u16, request: Request<'_>) -> Result<Answer> {
+    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
+    let answer = http.send(request)?;
+    ensure!(
+        answer.status == status,
+        "{} instead of {status} to {asked}: {:?} {}",
+        answer.status,
+        answer.headers,
+        String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)])
+    );
+    Ok(answer)
+}
+
+/// Sends a request that must be refused with `status` and an error of the specification's form with
+/// this code.
+fn refuse(http: &mut Connection, status: u16, code: &str, request: Request<'_>) -> Result<Answer> {
+    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
+    let answer = ask(http, status, request)?;
+    let actual = answer.error_code()?;
+    ensure!(actual == code, "{actual} instead of {code} to {asked}");
+    Ok(answer)
+}
+
+fn get(target: impl Into<String>) -> Request<'static> {
+    Request::new("GET", target)
+}
+
+fn head(target: impl Into<String>) -> Request<'static> {
+    Request::new("HEAD", target)
+}
+
+/// Opens an upload and says where it goes on.
+fn open(http: &mut Connection, repository: &str) -> Result<String> {
+    let answer = ask(
+        http,
+        202,
+        Request::new("POST", format!("/v2/{repository}/blobs/uploads/")),
+    )?;
+    Ok(answer.location()?.to_owned())
+}
+
+/// Pushes a blob and returns its digest.
+fn push(http: &mut Connection, repository: &str, bytes: &[u8]) -> Result<String> {
+    let digest = content::sha256(bytes);
+    let upload = open(http, repository)?;
+    let request = Request::new("PUT", format!("{upload}?digest={digest}"));
+    ask(http, 201, request.body(Body::Sized(bytes)))?;
+    Ok(digest)
+}
+
+/// Pushes the blobs of a small image and returns its manifest, still to be pushed.
+fn push_blobs(http: &mut Connection, repository: &str, seed: &str) -> Result<Vec<u8>> {
+    let config = json!({"os": "linux", "architecture": "amd64", "author": seed}).to_string();
+    let layers = [
+        format!("one layer of {seed}"),
+        format!("another layer of {seed}"),
+    ];
+    for blob in [&config, &layers[0], &layers[1]] {
+        push(http, repository, blob.as_bytes())?;
+    }
+    Ok(content::manifest(
+        &content::descriptor(content::CONFIG, config.as_bytes()),
+        &layers.map(|layer| content::descriptor(content::LAYER, layer.as_bytes())),
+    ))
+}
+
+/// The request that pushes a manifest.
+fn put<'a>(repository: &str, reference: &str, media_type: &str, bytes: &'a [u8]) -> Request<'a> {
+    Request::new("PUT", format!("/v2/{repository}/manifests/{reference}"))
+        .header("Content-Type", media_type)
+        .body(Body::Sized(bytes))
+}
+
+/// Pushes an image under a tag and returns its manifest.
+fn push_image(http: &mut Connection, repository: &str, tag: &str) -> Result<Vec<u8>> {
+    let manifest = push_blobs(http, repository, tag)?;
+    ask(
+        http,
+        201,
+        put(repository, tag, content::MANIFEST, &manifest),
+    )?;
+    Ok(manifest)
+}
+
+/// All files that hold content: blobs and open uploads' bytes.
+fn stored(server: &Server) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in ["blobs/sha256", "blobs/sha512", "uploads"] {
+        collect(&server.data().join(folder), &mut files)?;
+    }
+    Ok(files)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
