@@ -219,7 +219,7 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
         differences.push(format!("it has port {}, not {port}", ours.port));
     }
     if let Some(asked) = desired.nodes.filter(|asked| *asked != nodes) {
-        differences.push(format!("it has {nodes} nodes, not {asked}"));
+        differences.push(format!("it has {}, not {asked}", count(nodes)));
     }
     if let Some(data) = desired.data.as_ref().filter(|data| **data != ours.data) {
         differences.push(format!(
@@ -235,6 +235,11 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
         "cluster {name} is up already, and {}: leave the flag out to keep it, or make it anew with `wharf down --name {name}` and the same `wharf up` again (down keeps the images)",
         differences.join("; ")
     )))
+}
+
+/// "1 node", "2 nodes".
+pub(crate) fn count(nodes: u16) -> String {
+    format!("{nodes} node{}", if nodes == 1 { "" } else { "s" })
 }
 
 impl Step {

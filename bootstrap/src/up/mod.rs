@@ -81,8 +81,8 @@ fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
 fn print_plan(args: &UpArgs, plan: &Plan) {
     let name = &args.cluster.name;
     let mut text = format!(
-        "cluster {name}: {} nodes, registry at {}, images in {}",
-        plan.nodes,
+        "cluster {name}: {}, registry at {}, images in {}",
+        plan::count(plan.nodes),
         registry_host(plan.port),
         plan.data.display()
     );

@@ -11,7 +11,7 @@ use wharf_registry::client::Client;
 use wharf_registry::oci::{Name, Reference};
 
 use super::host::{ask_host, describe};
-use super::observe::Observed;
+use super::observe::{Observed, has_context};
 use super::{nodes, prove};
 use crate::cli::UpArgs;
 use crate::cluster::{Cluster, Spec};
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
             Step::DeleteRemains => self.cluster.delete(self.home.lock()?).await,
             Step::CreateCluster => self.create_cluster().await,
             Step::StartNodes(nodes) => self.cluster.start(nodes).await,
-            Step::ExportContext => self.cluster.export_kubeconfig().await,
+            Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
             Step::ImportImage(nodes) => self.import_image(nodes).await,
             Step::WriteHosts(nodes) => self.write_hosts(nodes).await,
@@ -130,6 +130,14 @@ impl<'a> Run<'a> {
             data,
             kubernetes_image: self.plan.kubernetes_image.clone(),
         }
+    }
+
+    async fn export_context(&self) -> anyhow::Result<()> {
+        // Where the nodes stood still, it could not be seen whether the context is right.
+        if has_context(&self.cluster.context(), &self.cluster.kubeconfig().await?) {
+            return Ok(());
+        }
+        self.cluster.export_kubeconfig().await
     }
 
     async fn wait_for_nodes(&mut self) -> anyhow::Result<()> {
