@@ -311,11 +311,18 @@ fn context_host(directory: &Path, named: Option<String>) -> Option<String> {
 /// What to do about an engine that does not answer.
 fn unreachable(host: &str, error: bollard::errors::Error) -> anyhow::Error {
     let socket = host.trim_start_matches("unix://").to_owned();
+    // bollard passes an I/O error through as itself, which hides it from its own chain.
+    let kind = match &error {
+        bollard::errors::Error::IOError { err } => Some(err.kind()),
+        _ => None,
+    };
     let error = anyhow::Error::from(error);
-    let kind = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<io::Error>())
-        .map(io::Error::kind);
+    let kind = kind.or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<io::Error>())
+            .map(io::Error::kind)
+    });
     // The permission is asked of the socket itself, because a library may wrap its answer in words.
     let denied = kind == Some(io::ErrorKind::PermissionDenied)
         || (host.starts_with("unix://") && cfg!(unix) && is_denied(&socket));
