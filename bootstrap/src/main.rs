@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use output::LogFormat;
 
 // The C library's allocator is slow with several threads, and a static program has no other.
 #[global_allocator]
@@ -45,11 +46,11 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => {
-            output::log_to_stderr("info");
+            output::log_to_stderr("info", args.log);
             runtime()?.block_on(serve::run(args))
         }
         Command::Relay(args) => {
-            output::log_to_stderr("info");
+            output::log_to_stderr("info", LogFormat::Text);
             runtime()?.block_on(relay::run(args))
         }
         Command::Up(args) => {
@@ -80,7 +81,7 @@ fn interactive(
     command: impl Future<Output = anyhow::Result<ExitCode>>,
     go_on: &str,
 ) -> anyhow::Result<ExitCode> {
-    output::log_to_stderr("off");
+    output::log_to_stderr("off", LogFormat::Text);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         tokio::select! {

@@ -115,15 +115,26 @@ pub(crate) fn error(error: &anyhow::Error) {
 }
 
 /// Sends the program's log to standard error, unless `WHARF_LOG` asks for more or less.
-pub(crate) fn log_to_stderr(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG")
+pub(crate) fn log_to_stderr(default: &str, format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG_FILTER")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    // A second initialisation has nothing to add to the first.
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(has_colour())
-        .try_init();
+        .with_writer(std::io::stderr);
+    // A second initialisation has nothing to add to the first.
+    let _ = match format {
+        LogFormat::Text => log.with_ansi(has_colour()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}
+
+/// What a log's lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Green where colour is wanted.

@@ -28,7 +28,7 @@ pub(crate) async fn require_free(port: u16, docker: &Docker) -> anyhow::Result<(
         .iter()
         .map(|ip| SocketAddr::new(*ip, port).to_string())
         .collect();
-    let owner = owner(port, docker).await;
+    let owner = owner(port, Some(docker)).await;
     Err(Code::Conflict.error(format!(
         "{} taken {owner}: stop it, or choose another port with --port",
         is_or_are(&places)
@@ -54,8 +54,11 @@ fn is_taken(address: SocketAddr) -> bool {
     is_bound || TcpStream::connect_timeout(&address, PATIENCE).is_ok()
 }
 
-async fn owner(port: u16, docker: &Docker) -> String {
-    if let Ok(containers) = docker.containers(None).await
+/// Who listens on a port, as the end of a sentence. Containers are known by name where there is a
+/// Docker Engine to ask.
+pub(crate) async fn owner(port: u16, docker: Option<&Docker>) -> String {
+    if let Some(docker) = docker
+        && let Ok(containers) = docker.containers(None).await
         && let Some(container) = containers
             .iter()
             .find(|container| container.published.contains(&port))

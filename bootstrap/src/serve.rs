@@ -1,25 +1,37 @@
 //! `wharf serve`: the registry as a server.
 
+use std::ffi::OsString;
 use std::io::{Write, stderr};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
-use wharf_registry::registry;
-use wharf_registry::server::Server;
+use tokio::process::Command;
+use wharf_registry::registry::{self, DirectoryError, DirectoryLock, Registry};
+use wharf_registry::server::{ListenError, Server};
 
-/// Run the registry
+use crate::docker::Docker;
+use crate::exit::Code;
+use crate::output::LogFormat;
+use crate::{port, signals};
+
+/// Serve a registry
 ///
 /// Serves images from a directory until it is stopped. SIGTERM and Ctrl-C let running transfers
 /// finish.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one. May be given more than once
-    #[arg(long, value_name = "ADDR:PORT", env = "WHARF_LISTEN", value_delimiter = ',', default_values = ["127.0.0.1:5000", "[::1]:5000"])]
+    /// [default: 127.0.0.1:5000 and [::1]:5000]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "WHARF_LISTEN",
+        value_delimiter = ','
+    )]
     listen: Vec<SocketAddr>,
 
     /// Directory that holds the images; made if missing [default: ~/.local/share/wharf/registry]
@@ -30,6 +42,23 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "WHARF_READY_FILE")]
     ready_file: Option<PathBuf>,
 
+    /// Host name to answer to, beside localhost and addresses. May be given more than once
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WHARF_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+
+    /// Refuse to delete tags, manifests and blobs
+    #[arg(long, env = "WHARF_NO_DELETE")]
+    no_delete: bool,
+
+    /// Take images that lack some of their blobs
+    #[arg(long, env = "WHARF_ALLOW_MISSING_BLOBS")]
+    allow_missing_blobs: bool,
+
     /// Seconds to wait for another server to leave the data directory
     #[arg(
         long,
@@ -38,43 +67,144 @@ pub(crate) struct ServeArgs {
         default_value_t = 0
     )]
     lock_wait: u64,
+
+    /// What the log's lines look like, one for each request
+    #[arg(long, value_name = "FORMAT", env = "WHARF_LOG", default_value = "text")]
+    pub(crate) log: LogFormat,
+
+    /// Run a command, and serve for as long as it runs: on a free port, which WHARF_REGISTRY names
+    /// (as 127.0.0.1:PORT), and in a temporary directory, unless told otherwise. Exits as the
+    /// command does
+    #[arg(long, requires = "command")]
+    exec: bool,
+
+    /// The command to run, with its arguments
+    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
-/// Serves until a signal comes.
-///
-/// # Errors
-/// Where the data directory or an address cannot be used.
+/// Serves until a signal comes, or until the command has ended.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let data = match args.data {
-        Some(data) => data,
-        None => default_data()?,
+    // A directory for the time of one command. It outlives all that is served from it.
+    let temporary = match args.exec && args.data.is_none() {
+        true => Some(tempfile::tempdir().context("could not make a temporary directory")?),
+        false => None,
     };
-    // Before anything is announced: a signal that comes now must already be heard.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => data.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => default_data()?,
     };
+    let stop = signals::stop();
     tokio::pin!(stop);
-
-    let opening = registry::open(&data, Duration::from_secs(args.lock_wait));
     let (registry, _lock) = tokio::select! {
-        opened = opening => opened?,
+        // First, so that a signal that comes now is heard.
+        biased;
         () = &mut stop => return Ok(ExitCode::SUCCESS),
+        opened = open(&args, &data) => opened?,
     };
-    let server = Server::listen(&args.listen)?;
+    let server = listen(&args).await?.with_host_names(args.allow_host);
+    let registry = Arc::new(registry);
+    if args.exec {
+        let address = server.addresses().first().copied();
+        let address = address.context("the server listens nowhere")?;
+        return exec(&args.command, server, address, registry, stop).await;
+    }
     announce(&server, &data)?;
     let ready = args
         .ready_file
         .map(|path| ReadyFile::write(path, &server))
         .transpose()?;
-
-    server.run(Arc::new(registry), stop).await;
+    server.run(registry, stop).await;
     drop(ready);
     Ok(ExitCode::SUCCESS)
+}
+
+async fn open(args: &ServeArgs, data: &Path) -> anyhow::Result<(Registry, DirectoryLock)> {
+    let patience = Duration::from_secs(args.lock_wait);
+    let (mut registry, lock) =
+        registry::open(data, patience)
+            .await
+            .map_err(|error| match &error {
+                DirectoryError::InUse { .. } => Code::Conflict.error(error.to_string()),
+                _ => error.into(),
+            })?;
+    if args.no_delete {
+        registry = registry.without_deletes();
+    }
+    if args.allow_missing_blobs {
+        registry = registry.with_sparse_images();
+    }
+    Ok((registry, lock))
+}
+
+async fn listen(args: &ServeArgs) -> anyhow::Result<Server> {
+    let addresses = match args.listen.as_slice() {
+        [] if args.exec => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        [] => [
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        ]
+        .map(|loopback| SocketAddr::new(loopback, 5000))
+        .to_vec(),
+        given => given.to_vec(),
+    };
+    match Server::listen(&addresses) {
+        Ok(server) => Ok(server),
+        Err(ListenError::InUse(address)) => {
+            let docker = Docker::connect().await.ok();
+            let owner = port::owner(address.port(), docker.as_ref()).await;
+            Err(Code::Conflict.error(format!(
+                "{address} is taken {owner}: stop it, or choose another port with --listen"
+            )))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Serves while a command runs, and returns its exit code.
+async fn exec(
+    command: &[OsString],
+    server: Server,
+    address: SocketAddr,
+    registry: Arc<Registry>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<ExitCode> {
+    let (program, arguments) = command.split_first().context("no command to run")?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("WHARF_REGISTRY", address.to_string())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("could not run {}", program.display()))?;
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let wait = async move {
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = stop => {
+                // Ctrl-C has reached the command as well; SIGTERM came to us alone.
+                child.start_kill()?;
+                child.wait().await
+            }
+        };
+        let _ = end.send(());
+        status
+    };
+    let served = server.run(registry, async {
+        let _ = ended.await;
+    });
+    let (status, ()) = tokio::join!(wait, served);
+    Ok(exit_code(status?))
+}
+
+/// A command's exit code as a shell gives it: 128 and the signal's number where one ended it.
+fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None;
+    let code = status.code().or(signal.map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// Says where the server listens, where its data is, and how to push to it.

@@ -41,6 +41,10 @@ pub const DRAIN_BYTES: u64 = 64 << 20;
 pub const DRAIN_WAIT: Duration = Duration::from_secs(20);
 /// Tags on one page of a list, whatever the client asks for.
 pub const PAGE: usize = 10_000;
+/// Referrers on one page.
+pub const REFERRERS: usize = 1000;
+/// Tags that one push of a manifest may move.
+pub const TAGS_PER_PUSH: usize = 100;
 /// How long a stopping server lets running requests finish.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(25);
 /// Transactions waiting for the catalog's writer; callers wait for a place.

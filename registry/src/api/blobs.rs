@@ -68,6 +68,17 @@ pub(super) async fn get(
     Ok(response)
 }
 
+/// `DELETE`: takes a blob away from a repository.
+pub(super) async fn delete(
+    registry: &Registry,
+    access: &Access,
+    name: &Name,
+    digest: &Digest,
+) -> Result {
+    registry.delete_blob(access, name, digest).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
 /// Whether the client has what it asks for already.
 pub(super) fn matches_any(parts: &Parts, tag: &HeaderValue) -> bool {
     let candidates = parts

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::response::{range_so_far, text};
 use super::route::{Target, Unroutable};
 use crate::catalog;
-use crate::oci::InvalidReference;
+use crate::oci::{Digest, InvalidDigest, InvalidReference};
 use crate::registry::{ContentError, Error};
 
 /// An answer that says no: in JSON, with a code of the specification, because clients do not retry
@@ -60,10 +60,13 @@ impl ApiError {
 
     pub(super) fn method_not_allowed(target: &Target) -> Self {
         let allowed = match target {
-            Target::Version | Target::Blob { .. } | Target::Tags { .. } => "GET, HEAD",
+            Target::Version | Target::Tags { .. } | Target::Referrers { .. } | Target::Catalog => {
+                "GET, HEAD"
+            }
+            Target::Blob { .. } => "GET, HEAD, DELETE",
             Target::Uploads { .. } => "POST",
             Target::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
-            Target::Manifest { .. } => "GET, HEAD, PUT",
+            Target::Manifest { .. } => "GET, HEAD, PUT, DELETE",
         };
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -71,6 +74,14 @@ impl ApiError {
             format!("this resource supports {allowed}"),
         )
         .header(header::ALLOW, HeaderValue::from_static(allowed))
+    }
+
+    pub(super) fn invalid_digest(error: InvalidDigest) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::DigestInvalid,
+            error.to_string(),
+        )
     }
 
     pub(super) fn range_not_satisfiable(size: u64) -> Self {
@@ -141,11 +152,7 @@ impl From<Unroutable> for ApiError {
                 error.to_string(),
             ),
             Unroutable::Digest(error) | Unroutable::Reference(InvalidReference::Digest(error)) => {
-                Self::new(
-                    StatusCode::BAD_REQUEST,
-                    ErrorCode::DigestInvalid,
-                    error.to_string(),
-                )
+                Self::invalid_digest(error)
             }
             Unroutable::Reference(InvalidReference::Tag(error)) => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -207,6 +214,16 @@ impl From<Error> for ApiError {
             }
             Error::ManifestInvalid(_) => {
                 Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, message)
+            }
+            Error::BlobReferenced(_) => Self::new(StatusCode::CONFLICT, ErrorCode::Denied, message),
+            Error::DeletesDisabled => Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                ErrorCode::Unsupported,
+                message,
+            ),
+            Error::ConditionFailed { current, .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, message)
+                    .detail(json!({"current": current.as_ref().map(Digest::to_string)}))
             }
             Error::ManifestBlobsUnknown(digests) => {
                 let digests: Vec<_> = digests.iter().map(ToString::to_string).collect();

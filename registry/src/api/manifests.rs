@@ -4,14 +4,17 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use oci_spec::distribution::ErrorCode;
 
 use super::Result;
 use super::blobs::matches_any;
 use super::body::RequestBody;
+use super::error::ApiError;
 use super::response::{entity_tag, manifest_location, text};
+use crate::catalog::{Condition, Missing};
 use crate::limits;
-use crate::oci::{MediaType, Name, Reference};
-use crate::registry::{Access, Registry};
+use crate::oci::{Digest, InvalidTag, MediaType, Name, Reference, Tag};
+use crate::registry::{Access, ManifestPush, Registry};
 
 /// Answers with the bytes that were pushed, or only with what a `GET` would have said.
 pub(super) async fn get(
@@ -47,7 +50,7 @@ pub(super) async fn get(
     Ok(response)
 }
 
-/// `PUT`: stores a manifest.
+/// `PUT`: stores a manifest and moves tags to it.
 pub(super) async fn put(
     registry: &Registry,
     access: &Access,
@@ -56,19 +59,106 @@ pub(super) async fn put(
     reference: &Reference,
     body: &mut RequestBody,
 ) -> Result {
-    let content_type = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| MediaType::parse(value.to_str().ok()?));
-    let payload = body.collect(limits::MANIFEST_BYTES).await?;
-    let digest = registry
-        .push_manifest(access, name, reference, content_type.as_ref(), payload)
-        .await?;
-    let headers = [(header::LOCATION, manifest_location(name, &digest))];
-    Ok((
-        StatusCode::CREATED,
-        headers,
-        [("Docker-Content-Digest", text(digest.to_string()))],
-    )
-        .into_response())
+    let push = ManifestPush {
+        reference: reference.clone(),
+        tags: tags(parts, reference)?,
+        content_type: content_type(parts),
+        condition: condition(parts)?,
+        payload: body.collect(limits::MANIFEST_BYTES).await?,
+    };
+    let accepted = push.tags.clone();
+    let pushed = registry.push_manifest(access, name, push).await?;
+    let location = [(header::LOCATION, manifest_location(name, &pushed.digest))];
+    let mut response = (StatusCode::CREATED, location).into_response();
+    let headers = response.headers_mut();
+    headers.insert("Docker-Content-Digest", text(pushed.digest.to_string()));
+    if let Some(subject) = pushed.subject {
+        headers.insert("OCI-Subject", text(subject.to_string()));
+    }
+    for tag in accepted {
+        headers.append("OCI-Tag", text(tag.as_str()));
+    }
+    let Missing { blobs, children } = pushed.missing;
+    if blobs + children > 0 {
+        let what = format!(
+            "{name} lacks {blobs} of this manifest's blobs and {children} of the manifests that it lists"
+        );
+        let warning = format!("299 - \"{what}; pulls of them will fail\"");
+        headers.insert(header::WARNING, text(warning));
+    }
+    Ok(response)
+}
+
+/// `DELETE`: removes a tag, or a manifest with all its tags.
+pub(super) async fn delete(
+    registry: &Registry,
+    access: &Access,
+    name: &Name,
+    reference: &Reference,
+) -> Result {
+    registry.delete_manifest(access, name, reference).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+fn content_type(parts: &Parts) -> Option<MediaType> {
+    let header = parts.headers.get(header::CONTENT_TYPE)?;
+    MediaType::parse(header.to_str().ok()?)
+}
+
+/// The tags of `?tag=a&tag=b`, which go with a push by digest.
+fn tags(parts: &Parts, reference: &Reference) -> Result<Vec<Tag>> {
+    let mut tags = Vec::new();
+    for (key, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        if key == "tag" {
+            let invalid = |error: InvalidTag| {
+                let message = format!("the parameter 'tag': {error}");
+                ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, message)
+            };
+            tags.push(value.parse().map_err(invalid)?);
+        }
+    }
+    if tags.len() > limits::TAGS_PER_PUSH {
+        let message = format!("one push moves {} tags at most", limits::TAGS_PER_PUSH);
+        let status = StatusCode::URI_TOO_LONG;
+        return Err(ApiError::new(status, ErrorCode::SizeInvalid, message));
+    }
+    if !tags.is_empty() && matches!(reference, Reference::Tag(_)) {
+        let message = "the parameter 'tag' goes with a push by digest";
+        let status = StatusCode::BAD_REQUEST;
+        return Err(ApiError::new(status, ErrorCode::Unsupported, message));
+    }
+    Ok(tags)
+}
+
+/// What `If-Match` or `If-None-Match` ask of the tags before they move.
+fn condition(parts: &Parts) -> Result<Option<Condition>> {
+    let malformed = |what| {
+        let message = format!("{what}; entity tags are digests in quotes, such as '\"sha256:…\"'");
+        ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, message)
+    };
+    if let Some(value) = parts.headers.get(header::IF_NONE_MATCH) {
+        if value != "*" {
+            return Err(malformed("If-None-Match of a push takes '*' only"));
+        }
+        return Ok(Some(Condition::Absent));
+    }
+    let Some(value) = parts.headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    if value == "*" {
+        return Ok(Some(Condition::Present));
+    }
+    let digest = |one: &str| {
+        one.trim()
+            .strip_prefix('"')?
+            .strip_suffix('"')?
+            .parse()
+            .ok()
+    };
+    let digests: Option<Vec<Digest>> = value
+        .to_str()
+        .ok()
+        .and_then(|list| list.split(',').map(digest).collect());
+    let digests = digests.ok_or_else(|| malformed("If-Match names no digest"))?;
+    Ok(Some(Condition::PointsTo(digests)))
 }

@@ -4,20 +4,22 @@
 mod blobs;
 mod body;
 mod error;
+mod lists;
 mod manifests;
 mod response;
 mod route;
-mod tags;
 mod uploads;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use oci_spec::distribution::ErrorCode;
 
 use crate::registry::{Access, Registry};
 use body::RequestBody;
@@ -32,6 +34,7 @@ pub fn router(registry: Arc<Registry>) -> Router {
     Router::new()
         .route("/", get(StatusCode::OK))
         .route("/healthz", get(health))
+        .route("/readyz", get(ready))
         .fallback(distribution)
         .with_state(registry)
 }
@@ -40,6 +43,30 @@ pub fn router(registry: Arc<Registry>) -> Router {
 async fn health(State(registry): State<Arc<Registry>>) -> Response {
     let status = serde_json::json!({"status": "ok", "instance": registry.instance(), "version": env!("CARGO_PKG_VERSION")});
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
+}
+
+/// Says whether pushes and pulls are served.
+async fn ready(State(registry): State<Arc<Registry>>) -> Response {
+    let (code, status) = match registry.is_read_only() {
+        false => (StatusCode::OK, "ok"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
+    };
+    let status = axum::Json(serde_json::json!({"status": status}));
+    (code, [(header::CACHE_CONTROL, "no-store")], status).into_response()
+}
+
+/// Refuses a request before it gets to the registry, in the way in which all requests are refused.
+pub(crate) async fn refuse(parts: &Parts, body: Body, message: String) -> Response {
+    RequestBody::new(parts, body).drain().await;
+    ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).into_response()
+}
+
+/// The repository that a path is about.
+pub(crate) fn repository(path: &str) -> Option<String> {
+    route::parse(path)
+        .ok()?
+        .repository()
+        .map(|name| name.as_str().to_owned())
 }
 
 /// Answers the requests of the distribution specification.
@@ -109,8 +136,20 @@ async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) ->
         (&Method::PUT, Target::Manifest { name, reference }) => {
             manifests::put(registry, access, parts, name, reference, body).await
         }
+        (&Method::DELETE, Target::Manifest { name, reference }) => {
+            manifests::delete(registry, access, name, reference).await
+        }
+        (&Method::DELETE, Target::Blob { name, digest }) => {
+            blobs::delete(registry, access, name, digest).await
+        }
         (&Method::GET | &Method::HEAD, Target::Tags { name }) => {
-            tags::list(registry, access, parts, name).await
+            lists::tags(registry, access, parts, name).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Referrers { name, digest }) => {
+            lists::referrers(registry, access, parts, name, digest).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Catalog) => {
+            lists::catalog(registry, access, parts).await
         }
         (_, target) => Err(ApiError::method_not_allowed(target)),
     }

@@ -22,6 +22,25 @@ pub(super) enum Target {
     Manifest { name: Name, reference: Reference },
     /// `/v2/<name>/tags/list`
     Tags { name: Name },
+    /// `/v2/<name>/referrers/<digest>`
+    Referrers { name: Name, digest: Digest },
+    /// `/v2/_catalog`
+    Catalog,
+}
+
+impl Target {
+    /// The repository that the resource is of.
+    pub(super) fn repository(&self) -> Option<&Name> {
+        match self {
+            Self::Version | Self::Catalog => None,
+            Self::Blob { name, .. }
+            | Self::Uploads { name }
+            | Self::Upload { name, .. }
+            | Self::Manifest { name, .. }
+            | Self::Tags { name }
+            | Self::Referrers { name, .. } => Some(name),
+        }
+    }
 }
 
 /// Why a path names nothing.
@@ -56,6 +75,7 @@ pub(super) fn parse(path: &str) -> Result<Target, Unroutable> {
         .map_err(|_| Unroutable::NotFound)?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match segments.as_slice() {
+        ["_catalog"] => Ok(Target::Catalog),
         [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
             Ok(Target::Uploads {
                 name: parse_name(name)?,
@@ -72,6 +92,10 @@ pub(super) fn parse(path: &str) -> Result<Target, Unroutable> {
         [name @ .., "manifests", reference] => Ok(Target::Manifest {
             name: parse_name(name)?,
             reference: reference.parse().map_err(Unroutable::Reference)?,
+        }),
+        [name @ .., "referrers", digest] => Ok(Target::Referrers {
+            name: parse_name(name)?,
+            digest: digest.parse().map_err(Unroutable::Digest)?,
         }),
         [name @ .., "tags", "list"] => Ok(Target::Tags {
             name: parse_name(name)?,

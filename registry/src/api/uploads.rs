@@ -174,17 +174,16 @@ impl Parameters {
         let mut parameters = Self::default();
         for (key, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         {
-            let digest = |error: crate::oci::InvalidDigest| {
-                ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    ErrorCode::DigestInvalid,
-                    error.to_string(),
-                )
-            };
             match &*key {
-                "digest" => parameters.digest = Some(value.parse().map_err(digest)?),
-                "mount" => parameters.mount = Some(value.parse().map_err(digest)?),
-                "digest-algorithm" => parameters.algorithm = Some(value.parse().map_err(digest)?),
+                "digest" => {
+                    parameters.digest = Some(value.parse().map_err(ApiError::invalid_digest)?)
+                }
+                "mount" => {
+                    parameters.mount = Some(value.parse().map_err(ApiError::invalid_digest)?)
+                }
+                "digest-algorithm" => {
+                    parameters.algorithm = Some(value.parse().map_err(ApiError::invalid_digest)?)
+                }
                 "from" => {
                     let name = |error: crate::oci::InvalidName| {
                         ApiError::new(

@@ -6,6 +6,8 @@
 
 mod sqlite;
 
+use std::collections::{BTreeMap, HashSet};
+
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Manifest, MediaType, Name, Reference, Tag};
 
@@ -42,6 +44,56 @@ pub struct NewManifest {
     pub payload: bytes::Bytes,
     /// The tags that shall point to it.
     pub tags: Vec<Tag>,
+    /// What has to hold of each of the tags before.
+    pub condition: Option<Condition>,
+    /// Whether the repository may lack blobs that the manifest names.
+    pub may_be_sparse: bool,
+}
+
+/// What a manifest names and its repository lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Blobs, other than those that belong elsewhere.
+    pub blobs: usize,
+    /// Manifests of an index.
+    pub children: usize,
+}
+
+/// What a tag has to point to for a push to move it: a compare and swap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing: the tag is new.
+    Absent,
+    /// Anything: the tag is there.
+    Present,
+    /// One of these manifests.
+    PointsTo(Vec<Digest>),
+}
+
+/// What became of a blob that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlobDeletion {
+    /// The repository does not have it any more.
+    Deleted,
+    /// The repository did not have it.
+    Unknown,
+    /// A manifest of the repository is made of it.
+    Referenced,
+}
+
+/// A manifest that refers to a subject, as lists of referrers describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrer {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it was pushed as.
+    pub media_type: MediaType,
+    /// Bytes.
+    pub size: u64,
+    /// What kind of artifact it is.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// One page of a list.
@@ -59,6 +111,14 @@ pub enum Error {
     /// A manifest cannot be pushed, because its repository has not all of its blobs.
     #[error("the repository does not have {}", list(.0))]
     MissingBlobs(Vec<Digest>),
+    /// A tag does not point to what the push expected.
+    #[error("the tag {tag} points to {}", current.as_ref().map_or("nothing".to_owned(), Digest::to_string))]
+    ConditionFailed {
+        /// The tag.
+        tag: Tag,
+        /// What it points to.
+        current: Option<Digest>,
+    },
     /// The database failed.
     #[error("the catalog failed")]
     Database(#[from] rusqlite::Error),
@@ -118,11 +178,45 @@ pub trait Catalog: Send + Sync + 'static {
     /// without `from`. Says whether there is one.
     async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool>;
 
-    /// Stores a manifest with its references and lets its tags point to it, all or nothing.
+    /// Stores a manifest with its references and lets its tags point to it, all or nothing. Says
+    /// what is missing from it.
     ///
     /// # Errors
-    /// [`Error::MissingBlobs`]
-    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<()>;
+    /// [`Error::MissingBlobs`], [`Error::ConditionFailed`]
+    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<Missing>;
+
+    /// Removes a tag; the manifest stays. Says whether there was one.
+    async fn delete_tag(&self, repository: &Name, tag: &Tag) -> Result<bool>;
+
+    /// Removes a manifest with the tags that point to it. Says whether there was one.
+    async fn delete_manifest(&self, repository: &Name, digest: &Digest) -> Result<bool>;
+
+    /// Takes a blob away from a repository, where no manifest of it needs the blob.
+    async fn delete_blob(&self, repository: &Name, digest: &Digest) -> Result<BlobDeletion>;
+
+    /// Those of `digests` that are manifests of the repository.
+    async fn known_manifests(
+        &self,
+        repository: &Name,
+        digests: Vec<Digest>,
+    ) -> Result<HashSet<Digest>>;
+
+    /// The manifests of a repository that refer to `subject`, in the order of their digests,
+    /// `limit` at most, starting behind `last`; only those of one artifact type if it is given.
+    async fn referrers(
+        &self,
+        repository: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<Referrer>>;
+
+    /// Repositories that have a manifest, in ASCII order, `limit` at most, starting behind `last`.
+    async fn repositories(&self, last: Option<&str>, limit: usize) -> Result<Page<Name>>;
+
+    /// Whether writes are refused since one failed.
+    fn is_read_only(&self) -> bool;
 
     /// The manifest that a reference names.
     async fn manifest(

@@ -10,6 +10,8 @@ pub enum Action {
     Pull,
     /// Add blobs and manifests, and move tags.
     Push,
+    /// Remove tags, manifests and blobs.
+    Delete,
 }
 
 /// What a caller may do. Every rule asks it, so that there is one place to decide in.

@@ -3,7 +3,7 @@
 use super::{Action, ContentError};
 use crate::blobs::{self, UploadId};
 use crate::catalog;
-use crate::oci::{Digest, InvalidManifest, Name, Reference};
+use crate::oci::{Digest, InvalidManifest, Name, Reference, Tag};
 
 /// Why a request had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,21 @@ pub enum Error {
     /// The manifest references blobs that its repository does not have.
     #[error("the manifest references blobs that the repository does not have; push them first")]
     ManifestBlobsUnknown(Vec<Digest>),
+    /// A manifest of the repository is made of the blob.
+    #[error("a manifest of the repository needs {0}; delete the manifest first")]
+    BlobReferenced(Digest),
+    /// The server was told to delete nothing.
+    #[error("this registry deletes nothing; its operator switched that off")]
+    DeletesDisabled,
+    /// A tag does not point to what the push expects.
+    #[error("the tag {tag} points to {}, which is not what the request expects",
+        current.as_ref().map_or("nothing".to_owned(), Digest::to_string))]
+    ConditionFailed {
+        /// The tag.
+        tag: Tag,
+        /// What it points to.
+        current: Option<Digest>,
+    },
     /// The request's body did not arrive.
     #[error("the request's body was cut off")]
     Content(#[from] ContentError),
@@ -87,6 +102,9 @@ impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
         match error {
             catalog::Error::MissingBlobs(digests) => Self::ManifestBlobsUnknown(digests),
+            catalog::Error::ConditionFailed { tag, current } => {
+                Self::ConditionFailed { tag, current }
+            }
             other => Self::Catalog(other),
         }
     }

@@ -3,51 +3,85 @@
 use bytes::Bytes;
 
 use super::{Access, Action, Error, Registry, Result};
-use crate::catalog::{NewManifest, Page, StoredManifest};
+use crate::catalog::{BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
 use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
+/// A manifest as a client sends it.
+#[derive(Debug)]
+pub struct ManifestPush {
+    /// What the client calls it: a tag to move, or the digest that the bytes have to have.
+    pub reference: Reference,
+    /// Further tags to move.
+    pub tags: Vec<Tag>,
+    /// The type that it is sent as.
+    pub content_type: Option<MediaType>,
+    /// What has to hold of the tags before.
+    pub condition: Option<Condition>,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// What became of a manifest that was pushed.
+#[derive(Debug)]
+pub struct PushedManifest {
+    /// Its digest, in the algorithm that the client named it by.
+    pub digest: Digest,
+    /// The manifest that it refers to, and among whose referrers it is listed from now on.
+    pub subject: Option<Digest>,
+    /// What the repository lacks of it.
+    pub missing: Missing,
+}
+
 impl Registry {
-    /// Stores a manifest under its digest, and under a tag where `reference` is one. Returns the
-    /// digest.
+    /// Stores a manifest under its digest, and moves its tags to it.
     ///
     /// # Errors
-    /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`], [`Error::ManifestBlobsUnknown`].
+    /// [`Error::ManifestInvalid`], [`Error::DigestMismatch`], [`Error::ManifestBlobsUnknown`],
+    /// [`Error::ConditionFailed`].
     pub async fn push_manifest(
         &self,
         access: &Access,
         name: &Name,
-        reference: &Reference,
-        content_type: Option<&MediaType>,
-        payload: Bytes,
-    ) -> Result<Digest> {
+        push: ManifestPush,
+    ) -> Result<PushedManifest> {
         access.check(Action::Push, name)?;
-        let (digest, tags) = match reference {
-            Reference::Tag(tag) => (Algorithm::Sha256.digest(&payload), vec![tag.clone()]),
+        let ManifestPush {
+            reference,
+            mut tags,
+            content_type,
+            condition,
+            payload,
+        } = push;
+        let digest = match reference {
+            Reference::Tag(tag) => {
+                tags.push(tag);
+                Algorithm::Sha256.digest(&payload)
+            }
             Reference::Digest(expected) => {
                 let actual = expected.algorithm().digest(&payload);
-                if actual != *expected {
-                    return Err(Error::DigestMismatch {
-                        expected: expected.clone(),
-                        actual,
-                    });
+                if actual != expected {
+                    return Err(Error::DigestMismatch { expected, actual });
                 }
-                (actual, Vec::new())
+                actual
             }
         };
-        let manifest = Manifest::parse(content_type, &payload)?;
-        self.catalog
-            .push_manifest(
-                name,
-                NewManifest {
-                    digest: digest.clone(),
-                    manifest,
-                    payload,
-                    tags,
-                },
-            )
-            .await?;
-        Ok(digest)
+        let manifest = Manifest::parse(content_type.as_ref(), &payload)?;
+        let subject = manifest.subject.clone();
+        let new = NewManifest {
+            digest: digest.clone(),
+            manifest,
+            payload,
+            tags,
+            condition,
+            may_be_sparse: self.sparse_images,
+        };
+        let missing = self.catalog.push_manifest(name, new).await?;
+        Ok(PushedManifest {
+            digest,
+            subject,
+            missing,
+        })
     }
 
     /// The manifest that a reference names.
@@ -93,5 +127,67 @@ impl Registry {
             .tags(name, last, limit)
             .await?
             .ok_or_else(|| Error::NameUnknown(name.clone()))
+    }
+
+    /// Repositories with something in them, in ASCII order, starting behind `last`: `limit` of
+    /// them, or as many as fit on a page.
+    ///
+    /// # Errors
+    /// Where the catalog fails.
+    pub async fn repositories(
+        &self,
+        access: &Access,
+        last: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Page<Name>> {
+        let limit = limit.unwrap_or(limits::PAGE).min(limits::PAGE);
+        let mut page = self.catalog.repositories(last, limit).await?;
+        page.items.retain(|name| access.may(Action::Pull, name));
+        Ok(page)
+    }
+
+    /// Removes a tag, or a manifest with all its tags.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::DeletesDisabled`].
+    pub async fn delete_manifest(
+        &self,
+        access: &Access,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<()> {
+        self.check_delete(access, name)?;
+        let deleted = match reference {
+            Reference::Tag(tag) => self.catalog.delete_tag(name, tag).await?,
+            Reference::Digest(digest) => self.catalog.delete_manifest(name, digest).await?,
+        };
+        if deleted {
+            Ok(())
+        } else {
+            Err(Error::ManifestUnknown(reference.clone()))
+        }
+    }
+
+    /// Takes a blob away from a repository.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::DeletesDisabled`]; [`Error::BlobReferenced`] where a
+    /// manifest would be left without it.
+    pub async fn delete_blob(&self, access: &Access, name: &Name, digest: &Digest) -> Result<()> {
+        self.check_delete(access, name)?;
+        match self.catalog.delete_blob(name, digest).await? {
+            BlobDeletion::Deleted => Ok(()),
+            BlobDeletion::Unknown => Err(Error::BlobUnknown(digest.clone())),
+            BlobDeletion::Referenced => Err(Error::BlobReferenced(digest.clone())),
+        }
+    }
+
+    fn check_delete(&self, access: &Access, name: &Name) -> Result<()> {
+        access.check(Action::Delete, name)?;
+        if self.deletes {
+            Ok(())
+        } else {
+            Err(Error::DeletesDisabled)
+        }
     }
 }

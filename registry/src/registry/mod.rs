@@ -8,6 +8,7 @@ mod access;
 mod directory;
 mod error;
 mod manifests;
+mod referrers;
 mod session;
 mod uploads;
 
@@ -21,8 +22,10 @@ use crate::catalog::{BlobRecord, Catalog};
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
-pub use directory::{DirectoryError, open};
+pub use directory::{DirectoryError, DirectoryLock, open};
 pub use error::{Error, Result};
+pub use manifests::{ManifestPush, PushedManifest};
+pub use referrers::ReferrerDescriptor;
 pub use uploads::{Content, ContentError};
 
 /// A registry over a catalog and a blob store.
@@ -30,6 +33,8 @@ pub struct Registry {
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
     uploads: uploads::Uploads,
+    deletes: bool,
+    sparse_images: bool,
 }
 
 impl Registry {
@@ -43,7 +48,28 @@ impl Registry {
             catalog,
             blobs,
             uploads,
+            deletes: true,
+            sparse_images: false,
         })
+    }
+
+    /// The same registry, refusing to delete anything.
+    #[must_use]
+    pub fn without_deletes(mut self) -> Self {
+        self.deletes = false;
+        self
+    }
+
+    /// The same registry, taking images some of whose blobs it does not have.
+    #[must_use]
+    pub fn with_sparse_images(mut self) -> Self {
+        self.sparse_images = true;
+        self
+    }
+
+    /// Whether pushes are refused since a write to the catalog failed.
+    pub fn is_read_only(&self) -> bool {
+        self.catalog.is_read_only()
     }
 
     /// What tells this registry from any other: made at random with its store.

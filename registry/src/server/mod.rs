@@ -1,12 +1,15 @@
 //! From sockets to requests: listeners, limits and an orderly end.
 
 mod accept;
+mod guard;
 mod listen;
+mod log;
 mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::middleware;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -20,6 +23,7 @@ pub use listen::ListenError;
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    host_names: Arc<[String]>,
 }
 
 impl Server {
@@ -38,7 +42,16 @@ impl Server {
         Ok(Self {
             listeners,
             addresses,
+            host_names: Arc::default(),
         })
+    }
+
+    /// The same server, answering to these names beside `localhost` and its addresses, and to no
+    /// others on any listener. Without names, that holds for loopback alone.
+    #[must_use]
+    pub fn with_host_names(mut self, names: Vec<String>) -> Self {
+        self.host_names = names.into();
+        self
     }
 
     /// The addresses listened on, with the ports that the system chose where 0 was asked for.
@@ -52,18 +65,17 @@ impl Server {
         let graceful = Arc::new(GracefulShutdown::new());
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
         let router = api::router(registry);
-        let loops: Vec<_> = self
-            .listeners
-            .into_iter()
-            .map(|listener| {
-                tokio::spawn(accept::accept(
-                    listener,
-                    router.clone(),
-                    places.clone(),
-                    graceful.clone(),
-                ))
-            })
-            .collect();
+        let mut loops = Vec::new();
+        for (listener, address) in self.listeners.into_iter().zip(self.addresses) {
+            let hosts = guard::Hosts::new(self.host_names.clone(), address.ip());
+            // The last layer comes first: what the guard refuses is logged as well.
+            let router = router
+                .clone()
+                .layer(middleware::from_fn_with_state(hosts, guard::guard))
+                .layer(middleware::from_fn(log::log));
+            let accepting = accept::accept(listener, router, places.clone(), graceful.clone());
+            loops.push(tokio::spawn(accepting));
+        }
         stop.await;
         for accepting in loops {
             accepting.abort();

@@ -1,16 +1,22 @@
 //! The catalog in a SQLite database.
 
+mod delete;
+mod list;
 mod read;
 mod write;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::{BlobRecord, Catalog, Error, NewManifest, Page, Result, StoredManifest};
+use super::{
+    BlobDeletion, BlobRecord, Catalog, Error, Missing, NewManifest, Page, Referrer, Result,
+    StoredManifest,
+};
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Name, Reference, Tag};
 use writer::Writer;
@@ -172,11 +178,76 @@ impl Catalog for SqliteCatalog {
             .await
     }
 
-    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<()> {
+    async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<Missing> {
         let repository = repository.clone();
         self.writer
             .run(move |connection| write::push_manifest(connection, &repository, &manifest))
             .await
+    }
+
+    async fn delete_tag(&self, repository: &Name, tag: &Tag) -> Result<bool> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.writer
+            .run(move |connection| delete::tag(connection, &repository, &tag))
+            .await
+    }
+
+    async fn delete_manifest(&self, repository: &Name, digest: &Digest) -> Result<bool> {
+        let (repository, digest) = (repository.clone(), digest.clone());
+        self.writer
+            .run(move |connection| delete::manifest(connection, &repository, &digest))
+            .await
+    }
+
+    async fn delete_blob(&self, repository: &Name, digest: &Digest) -> Result<BlobDeletion> {
+        let (repository, digest) = (repository.clone(), digest.clone());
+        self.writer
+            .run(move |connection| delete::blob(connection, &repository, &digest))
+            .await
+    }
+
+    async fn known_manifests(
+        &self,
+        repository: &Name,
+        digests: Vec<Digest>,
+    ) -> Result<HashSet<Digest>> {
+        let repository = repository.clone();
+        self.read(move |connection| list::known_manifests(connection, &repository, digests))
+            .await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        last: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<Referrer>> {
+        let (repository, subject) = (repository.clone(), subject.clone());
+        let (kind, last) = (artifact_type.map(str::to_owned), last.cloned());
+        self.read(move |connection| {
+            let behind = last.as_ref();
+            list::referrers(
+                connection,
+                &repository,
+                &subject,
+                kind.as_deref(),
+                behind,
+                limit,
+            )
+        })
+        .await
+    }
+
+    async fn repositories(&self, last: Option<&str>, limit: usize) -> Result<Page<Name>> {
+        let last = last.map(str::to_owned);
+        self.read(move |connection| list::repositories(connection, last.as_deref(), limit))
+            .await
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.writer.is_read_only()
     }
 
     async fn manifest(
@@ -196,7 +267,7 @@ impl Catalog for SqliteCatalog {
         limit: usize,
     ) -> Result<Option<Page<Tag>>> {
         let (repository, last) = (repository.clone(), last.map(str::to_owned));
-        self.read(move |connection| read::tags(connection, &repository, last.as_deref(), limit))
+        self.read(move |connection| list::tags(connection, &repository, last.as_deref(), limit))
             .await
     }
 }

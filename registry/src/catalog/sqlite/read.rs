@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{BlobRecord, Error, Page, Result, StoredManifest};
+use super::super::{BlobRecord, Error, Result, StoredManifest};
 use crate::blobs::{Location, UploadId};
-use crate::oci::{Digest, MediaType, Name, Reference, Tag};
+use crate::oci::{Digest, MediaType, Name, Reference};
 
 pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
     Ok(!connection
@@ -85,36 +85,6 @@ pub(super) fn manifest(
             })
         })
         .transpose()
-}
-
-pub(super) fn tags(
-    connection: &Connection,
-    repository: &Name,
-    last: Option<&str>,
-    limit: usize,
-) -> Result<Option<Page<Tag>>> {
-    let id: Option<i64> = connection
-        .prepare_cached("SELECT id FROM repository WHERE name = ?")?
-        .query_row([repository.as_str()], |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else { return Ok(None) };
-    // One more than asked for tells whether there are more. Every tag sorts behind the empty text.
-    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let mut items = connection
-        .prepare_cached(
-            "SELECT name FROM tag WHERE repository = ? AND name > ? ORDER BY name LIMIT ?",
-        )?
-        .query_map(params![id, last.unwrap_or_default(), one_more], |row| {
-            row.get::<_, String>(0)
-        })?
-        .map(|name| {
-            name.map_err(Error::from)
-                .and_then(|name| name.parse().map_err(|_| Error::Corrupt(name)))
-        })
-        .collect::<Result<Vec<Tag>>>()?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Ok(Some(Page { items, more }))
 }
 
 pub(super) fn upload_id(text: &str) -> Result<UploadId> {

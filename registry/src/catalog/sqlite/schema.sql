@@ -43,7 +43,7 @@ CREATE TABLE manifest (
     payload       BLOB NOT NULL,
     UNIQUE (repository, digest)
 ) STRICT;
-CREATE INDEX manifest_by_subject ON manifest (repository, subject) WHERE subject IS NOT NULL;
+CREATE INDEX manifest_by_subject ON manifest (repository, subject, digest) WHERE subject IS NOT NULL;
 
 -- A manifest keeps its blobs in its own repository; RESTRICT makes it impossible to take one away by mistake.
 CREATE TABLE manifest_blob (
@@ -54,6 +54,16 @@ CREATE TABLE manifest_blob (
     FOREIGN KEY (repository, blob) REFERENCES repository_blob (repository, blob) ON DELETE RESTRICT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX manifest_blob_by_blob ON manifest_blob (repository, blob);
+
+-- Blobs that a manifest names and its repository has not: layers that a licence keeps elsewhere, and what a sparse
+-- image leaves out. Where one comes later, its row moves to manifest_blob.
+CREATE TABLE missing_blob (
+    manifest   INTEGER NOT NULL REFERENCES manifest ON DELETE CASCADE,
+    repository INTEGER NOT NULL REFERENCES repository,
+    digest     TEXT NOT NULL,
+    PRIMARY KEY (manifest, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX missing_blob_by_digest ON missing_blob (repository, digest);
 
 -- An index's children need not be there, so they are named by digest.
 CREATE TABLE manifest_child (

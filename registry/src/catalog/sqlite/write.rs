@@ -4,10 +4,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::{Error, NewManifest, Result};
+use super::super::{Condition, Error, Missing, NewManifest, Result};
 use super::read::upload_id;
 use crate::blobs::{Location, UploadId};
-use crate::oci::{Digest, Name};
+use crate::oci::{Digest, Name, Tag};
 
 pub(super) fn add_blob(
     connection: &Connection,
@@ -48,7 +48,7 @@ pub(super) fn add_blob(
             (blob, (location != upload.as_str()).then(|| upload.clone()))
         }
     };
-    give(connection, repository, blob, now)?;
+    give(connection, repository, blob, digest, now)?;
     Ok(superfluous
         .into_iter()
         .map(|upload| Location {
@@ -73,7 +73,7 @@ pub(super) fn mount(
         .query_row(params![digest.to_string(), from.map(Name::as_str)], |row| row.get(0))
         .optional()?;
     let Some(blob) = blob else { return Ok(false) };
-    give(connection, repository, blob, now())?;
+    give(connection, repository, blob, digest, now())?;
     Ok(true)
 }
 
@@ -81,21 +81,65 @@ pub(super) fn push_manifest(
     connection: &Connection,
     repository: &Name,
     new: &NewManifest,
-) -> Result<()> {
+) -> Result<Missing> {
     let repository = ensure_repository(connection, repository)?;
     let now = now();
+    if let Some(condition) = &new.condition {
+        for tag in &new.tags {
+            check(connection, repository, tag, condition)?;
+        }
+    }
     let manifest = match find_manifest(connection, repository, &new.digest)? {
         Some(manifest) => manifest,
         None => insert_manifest(connection, repository, new, now)?,
     };
     let mut point = connection.prepare_cached(
         "INSERT INTO tag (repository, name, manifest, updated_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT (repository, name) DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
+         ON CONFLICT (repository, name)
+         DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
     )?;
     for tag in &new.tags {
         point.execute(params![repository, tag.as_str(), manifest, now])?;
     }
-    Ok(())
+    let mut missing = Missing::default();
+    for child in &new.manifest.children {
+        let known = find_manifest(connection, repository, &child.digest)?;
+        missing.children += usize::from(known.is_none());
+    }
+    let mut absent = connection
+        .prepare_cached("SELECT 1 FROM missing_blob WHERE manifest = ? AND digest = ?")?;
+    for blob in &new.manifest.blobs {
+        missing.blobs += usize::from(absent.exists(params![manifest, blob.to_string()])?);
+    }
+    Ok(missing)
+}
+
+/// Compares what a tag points to with what the push expects.
+fn check(connection: &Connection, repository: i64, tag: &Tag, condition: &Condition) -> Result<()> {
+    let current = connection
+        .prepare_cached(
+            "SELECT manifest.digest FROM tag JOIN manifest ON manifest.id = tag.manifest
+             WHERE tag.repository = ? AND tag.name = ?",
+        )?
+        .query_row(params![repository, tag.as_str()], |row| {
+            row.get::<_, String>(0)
+        })
+        .optional()?
+        .map(|digest| digest.parse().map_err(|_| Error::Corrupt(digest)))
+        .transpose()?;
+    let holds = match condition {
+        Condition::Absent => current.is_none(),
+        Condition::Present => current.is_some(),
+        Condition::PointsTo(digests) => current.as_ref().is_some_and(|now| digests.contains(now)),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::ConditionFailed {
+            tag: tag.clone(),
+            current,
+        })
+    }
 }
 
 /// Stores a manifest that is new here, with a row for all that it references.
@@ -133,24 +177,24 @@ fn insert_manifest(
     let mut reference = connection.prepare_cached(
         "INSERT OR IGNORE INTO manifest_blob (manifest, repository, blob) VALUES (?, ?, ?)",
     )?;
+    let mut lack = connection.prepare_cached(
+        "INSERT OR IGNORE INTO missing_blob (manifest, repository, digest) VALUES (?, ?, ?)",
+    )?;
     let mut missing = Vec::new();
-    for (digest, required) in look
-        .blobs
-        .iter()
-        .map(|digest| (digest, true))
-        .chain(look.foreign_blobs.iter().map(|digest| (digest, false)))
-    {
-        match find
-            .query_row(params![repository, digest.to_string()], |row| {
-                row.get::<_, i64>(0)
-            })
-            .optional()?
-        {
+    let own = look.blobs.iter().map(|digest| (digest, !new.may_be_sparse));
+    let foreign = look.foreign_blobs.iter().map(|digest| (digest, false));
+    for (digest, required) in own.chain(foreign) {
+        let blob: Option<i64> = find
+            .query_row(params![repository, digest.to_string()], |row| row.get(0))
+            .optional()?;
+        match blob {
             Some(blob) => {
                 reference.execute(params![manifest, repository, blob])?;
             }
             None if required => missing.push(digest.clone()),
-            None => {}
+            None => {
+                lack.execute(params![manifest, repository, digest.to_string()])?;
+            }
         }
     }
     if !missing.is_empty() {
@@ -164,7 +208,11 @@ fn insert_manifest(
     Ok(manifest)
 }
 
-fn find_manifest(connection: &Connection, repository: i64, digest: &Digest) -> Result<Option<i64>> {
+pub(super) fn find_manifest(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<i64>> {
     let mut find =
         connection.prepare_cached("SELECT id FROM manifest WHERE repository = ? AND digest = ?")?;
     Ok(find
@@ -172,8 +220,14 @@ fn find_manifest(connection: &Connection, repository: i64, digest: &Digest) -> R
         .optional()?)
 }
 
-/// Makes a blob visible in a repository.
-fn give(connection: &Connection, repository: &Name, blob: i64, now: i64) -> Result<()> {
+/// Makes a blob visible in a repository, also to the manifests there that have been lacking it.
+fn give(
+    connection: &Connection,
+    repository: &Name,
+    blob: i64,
+    digest: &Digest,
+    now: i64,
+) -> Result<()> {
     let repository = ensure_repository(connection, repository)?;
     connection
         .prepare_cached(
@@ -181,15 +235,29 @@ fn give(connection: &Connection, repository: &Name, blob: i64, now: i64) -> Resu
              ON CONFLICT (repository, blob) DO UPDATE SET last_used = excluded.last_used",
         )?
         .execute(params![repository, blob, now])?;
+    let lacking = connection
+        .prepare_cached(
+            "INSERT INTO manifest_blob (manifest, repository, blob)
+             SELECT manifest, repository, ?1 FROM missing_blob WHERE repository = ?2 AND digest = ?3",
+        )?
+        .execute(params![blob, repository, digest.to_string()])?;
+    if lacking > 0 {
+        connection
+            .prepare_cached("DELETE FROM missing_blob WHERE repository = ? AND digest = ?")?
+            .execute(params![repository, digest.to_string()])?;
+    }
     Ok(())
 }
 
-fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
+pub(super) fn find_repository(connection: &Connection, name: &Name) -> Result<Option<i64>> {
     let mut find = connection.prepare_cached("SELECT id FROM repository WHERE name = ?")?;
-    if let Some(id) = find
+    Ok(find
         .query_row([name.as_str()], |row| row.get(0))
-        .optional()?
-    {
+        .optional()?)
+}
+
+fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
+    if let Some(id) = find_repository(connection, name)? {
         return Ok(id);
     }
     connection

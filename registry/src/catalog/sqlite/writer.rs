@@ -1,5 +1,7 @@
 //! The one thread that writes to the database.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -11,6 +13,8 @@ use crate::limits;
 /// A handle to the thread. It ends, and the database is closed, when the handle is dropped.
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
+    /// Set for good once a commit failed in a way that leaves open what is on disk.
+    read_only: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -22,14 +26,19 @@ type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(limits::CATALOG_QUEUE);
+        let read_only = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
-            .spawn(move || write(connection, queue))
+            .spawn({
+                let read_only = read_only.clone();
+                move || write(connection, queue, &read_only)
+            })
             .map_err(|error| {
                 Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
             })?;
         Ok(Self {
             jobs: Some(jobs),
+            read_only,
             thread: Some(thread),
         })
     }
@@ -53,6 +62,12 @@ impl Writer {
     }
 }
 
+impl Writer {
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Acquire)
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
@@ -64,7 +79,7 @@ impl Drop for Writer {
 
 /// Takes what is waiting, runs it as one transaction, answers; until nobody can ask any more. Many
 /// concurrent pushes share one sync of the disk this way, and a lone one waits for nobody.
-fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
+fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>, failed: &AtomicBool) {
     let mut batch = Vec::new();
     let mut read_only = false;
     while queue.blocking_recv_many(&mut batch, limits::CATALOG_BATCH) > 0 {
@@ -79,6 +94,7 @@ fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
             // After an I/O error nobody knows what is on disk: pages that could not be written may
             // be gone from memory as well.
             read_only = !is_harmless(error);
+            failed.store(read_only, Ordering::Release);
             tracing::error!(
                 error = error as &dyn std::error::Error,
                 read_only,

@@ -1,0 +1,146 @@
+//! Lists: tags, repositories, referrers. Each comes in pages, with a `Link` to the next.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use form_urlencoded::Serializer;
+use oci_spec::distribution::{ErrorCode, RepositoryListBuilder, TagListBuilder};
+use serde_json::json;
+
+use super::Result;
+use super::error::ApiError;
+use super::response::text;
+use crate::oci::{Digest, MediaType, Name};
+use crate::registry::{Access, Registry};
+
+/// What a list is asked for.
+#[derive(Default)]
+struct Query {
+    /// How many items (`n`).
+    limit: Option<usize>,
+    /// The item that the page comes behind (`last`).
+    last: Option<String>,
+    /// Of which kind (`artifactType`).
+    artifact_type: Option<String>,
+}
+
+/// `GET`: a repository's tags.
+pub(super) async fn tags(
+    registry: &Registry,
+    access: &Access,
+    parts: &Parts,
+    name: &Name,
+) -> Result {
+    let query = Query::parse(parts)?;
+    let page = registry
+        .tags(access, name, query.last.as_deref(), query.limit)
+        .await?;
+    let next = page.items.last().filter(|_| page.more);
+    let link = next.map(|last| query.link(parts, last.as_str()));
+    let tags: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+    let list = TagListBuilder::default()
+        .name(name.as_str())
+        .tags(tags)
+        .build();
+    let list = list.map_err(|_| ApiError::internal())?;
+    Ok(linked(axum::Json(list).into_response(), link))
+}
+
+/// `GET`: the repositories.
+pub(super) async fn catalog(registry: &Registry, access: &Access, parts: &Parts) -> Result {
+    let query = Query::parse(parts)?;
+    let page = registry
+        .repositories(access, query.last.as_deref(), query.limit)
+        .await?;
+    let next = page.items.last().filter(|_| page.more);
+    let link = next.map(|last| query.link(parts, last.as_str()));
+    let names: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+    let list = RepositoryListBuilder::default().repositories(names).build();
+    let list = list.map_err(|_| ApiError::internal())?;
+    Ok(linked(axum::Json(list).into_response(), link))
+}
+
+/// `GET`: the manifests that refer to a digest, as an image index.
+pub(super) async fn referrers(
+    registry: &Registry,
+    access: &Access,
+    parts: &Parts,
+    name: &Name,
+    subject: &Digest,
+) -> Result {
+    let query = Query::parse(parts)?;
+    let last = query.last.as_deref().map(str::parse).transpose();
+    let last: Option<Digest> = last.map_err(ApiError::invalid_digest)?;
+    let kind = query.artifact_type.as_deref();
+    let page = registry
+        .referrers(access, name, subject, kind, last.as_ref(), query.limit)
+        .await?;
+    let next = page.items.last().filter(|_| page.more);
+    let link = next.map(|last| query.link(parts, &last.digest));
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_INDEX,
+        "manifests": page.items,
+    });
+    let mut response = linked(axum::Json(index).into_response(), link);
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(MediaType::OCI_INDEX);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    if kind.is_some() {
+        let filters = HeaderValue::from_static("artifactType");
+        headers.insert("OCI-Filters-Applied", filters);
+    }
+    Ok(response)
+}
+
+fn linked(mut response: Response, link: Option<HeaderValue>) -> Response {
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    response
+}
+
+impl Query {
+    fn parse(parts: &Parts) -> Result<Self> {
+        let mut query = Self::default();
+        for (key, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        {
+            match &*key {
+                "n" => query.limit = Some(number(&value)?),
+                "last" => query.last = Some(value.into_owned()),
+                "artifactType" => query.artifact_type = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        Ok(query)
+    }
+
+    /// The page behind `last`, for the same question. An empty page leads nowhere, so there is no
+    /// link to the page behind it.
+    fn link(&self, parts: &Parts, last: &str) -> HeaderValue {
+        let mut parameters = Serializer::new(String::new());
+        if let Some(limit) = self.limit {
+            parameters.append_pair("n", &limit.to_string());
+        }
+        if let Some(kind) = &self.artifact_type {
+            parameters.append_pair("artifactType", kind);
+        }
+        parameters.append_pair("last", last);
+        let (path, query) = (parts.uri.path(), parameters.finish());
+        text(format!("<{path}?{query}>; rel=\"next\""))
+    }
+}
+
+/// A number of items. More than anyone has is as good as any other large number.
+fn number(text: &str) -> Result<usize> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits {
+        return Ok(text.parse().unwrap_or(usize::MAX));
+    }
+    let message = "n is a number of items, 0 or more";
+    Err(ApiError::new(
+        StatusCode::BAD_REQUEST,
+        ErrorCode::SizeInvalid,
+        message,
+    ))
+}

@@ -1,0 +1,144 @@
+//! Who refers to a manifest: signatures, attestations and other artifacts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Access, Action, Registry, Result};
+use crate::catalog::{Page, Referrer};
+use crate::limits;
+use crate::oci::{Digest, MediaType, Name, Reference, Tag};
+
+/// A descriptor in a list of referrers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReferrerDescriptor {
+    /// What the manifest was pushed as.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+    /// What kind of artifact it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// The manifests of a repository that refer to `subject`, in the order of their digests, a page
+    /// at a time, starting behind `last`; only those of one artifact type if it is given. Nobody
+    /// refers to what is not there, so an unknown subject or repository has an empty list.
+    ///
+    /// # Errors
+    /// Where the catalog fails.
+    pub async fn referrers(
+        &self,
+        access: &Access,
+        name: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        last: Option<&Digest>,
+        limit: Option<usize>,
+    ) -> Result<Page<ReferrerDescriptor>> {
+        access.check(Action::Pull, name)?;
+        let limit = limit.unwrap_or(limits::REFERRERS).min(limits::REFERRERS);
+        let declared = self
+            .catalog
+            .referrers(name, subject, artifact_type, last, limit)
+            .await?;
+        let mut more = declared.more;
+        let mut merged: BTreeMap<String, ReferrerDescriptor> = declared
+            .items
+            .into_iter()
+            .map(|referrer| (referrer.digest.to_string(), referrer.into()))
+            .collect();
+        let last_declared = merged.keys().next_back().cloned();
+
+        // Before registries listed referrers, clients did so themselves, in an index under a tag.
+        for descriptor in self.listed_by_clients(name, subject).await? {
+            let digest = &descriptor.digest;
+            let behind = last.is_none_or(|last| *digest > last.to_string());
+            // What comes after the last of an unfinished page belongs on the next one.
+            let before = !more || last_declared.as_ref().is_some_and(|end| digest <= end);
+            let wanted =
+                artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type;
+            if behind && before && wanted && !merged.contains_key(digest) {
+                merged.insert(digest.clone(), descriptor);
+            }
+        }
+        let mut size = 0;
+        let mut items = Vec::new();
+        for descriptor in merged.into_values() {
+            // Clients read a list like a manifest, and stop where a manifest would be too large.
+            size += serde_json::to_vec(&descriptor).map_or(0, |json| json.len() + 1);
+            let full = size > limits::MANIFEST_BYTES / 2 && !items.is_empty();
+            if items.len() >= limit || full {
+                more = true;
+                break;
+            }
+            items.push(descriptor);
+        }
+        Ok(Page { items, more })
+    }
+
+    /// What clients put under the subject's fall-back tag, as far as it is in the repository.
+    async fn listed_by_clients(
+        &self,
+        name: &Name,
+        subject: &Digest,
+    ) -> Result<Vec<ReferrerDescriptor>> {
+        #[derive(Deserialize)]
+        struct Index {
+            #[serde(default)]
+            manifests: Vec<ReferrerDescriptor>,
+        }
+        let Some(tag) = fallback_tag(subject) else {
+            return Ok(Vec::new());
+        };
+        let Some(index) = self.catalog.manifest(name, &Reference::Tag(tag)).await? else {
+            return Ok(Vec::new());
+        };
+        if index.media_type.as_str() != MediaType::OCI_INDEX {
+            return Ok(Vec::new());
+        }
+        let Ok(index) = serde_json::from_slice::<Index>(&index.payload) else {
+            return Ok(Vec::new());
+        };
+        let digests = index
+            .manifests
+            .iter()
+            .filter_map(|one| one.digest.parse().ok());
+        let known = self
+            .catalog
+            .known_manifests(name, digests.collect())
+            .await?;
+        let is_known = |one: &ReferrerDescriptor| {
+            one.digest
+                .parse()
+                .is_ok_and(|digest| known.contains(&digest))
+        };
+        Ok(index.manifests.into_iter().filter(is_known).collect())
+    }
+}
+
+/// The tag that clients list a manifest's referrers under where the registry does not: the
+/// algorithm cut at 32 characters, the digits cut at 64.
+fn fallback_tag(subject: &Digest) -> Option<Tag> {
+    let digits = subject.hex().get(..64)?;
+    format!("{}-{digits}", subject.algorithm()).parse().ok()
+}
+
+impl From<Referrer> for ReferrerDescriptor {
+    fn from(referrer: Referrer) -> Self {
+        Self {
+            media_type: referrer.media_type.as_str().to_owned(),
+            digest: referrer.digest.to_string(),
+            size: referrer.size,
+            artifact_type: referrer.artifact_type,
+            annotations: referrer.annotations,
+        }
+    }
+}
