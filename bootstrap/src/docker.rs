@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bollard::API_DEFAULT_VERSION;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use wharf_registry::oci::Digest;
 
 use crate::exit::Code;
 use crate::resolve::resolve;
@@ -276,16 +277,16 @@ async fn open(host: &str) -> anyhow::Result<bollard::Docker> {
 /// Where the `docker` command would go: `DOCKER_HOST`, or the context that is in use.
 fn host() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let configuration = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let configuration =
+        configuration.or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
     set("DOCKER_HOST")
-        .or_else(|| context_host(set("DOCKER_CONTEXT")))
+        .or_else(|| context_host(&configuration?, set("DOCKER_CONTEXT")))
         .unwrap_or_else(|| DEFAULT_HOST.to_owned())
 }
 
-fn context_host(named: Option<String>) -> Option<String> {
-    let home = || std::env::home_dir().map(|home| home.join(".docker"));
-    let directory = std::env::var_os("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(home)?;
+/// The engine of a context, from docker's own configuration directory.
+fn context_host(directory: &Path, named: Option<String>) -> Option<String> {
     let json = |path: PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).ok()?).ok();
     let current = || {
         json(directory.join("config.json"))?
@@ -295,7 +296,7 @@ fn context_host(named: Option<String>) -> Option<String> {
     };
     let name = named.or_else(current).filter(|name| name != "default")?;
     // A context's folder is called by the hash of its name.
-    let folder = wharf_registry::oci::Digest::sha256(name.as_bytes());
+    let folder = Digest::sha256(name.as_bytes());
     let meta = json(
         directory
             .join("contexts/meta")
@@ -310,11 +311,18 @@ fn context_host(named: Option<String>) -> Option<String> {
 /// What to do about an engine that does not answer.
 fn unreachable(host: &str, error: bollard::errors::Error) -> anyhow::Error {
     let socket = host.trim_start_matches("unix://").to_owned();
+    // bollard passes an I/O error through as itself, which hides it from its own chain.
+    let kind = match &error {
+        bollard::errors::Error::IOError { err } => Some(err.kind()),
+        _ => None,
+    };
     let error = anyhow::Error::from(error);
-    let kind = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<io::Error>())
-        .map(io::Error::kind);
+    let kind = kind.or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<io::Error>())
+            .map(io::Error::kind)
+    });
     // The permission is asked of the socket itself, because a library may wrap its answer in words.
     let denied = kind == Some(io::ErrorKind::PermissionDenied)
         || (host.starts_with("unix://") && cfg!(unix) && is_denied(&socket));
@@ -343,4 +351,40 @@ fn is_denied(socket: &str) -> bool {
 #[cfg(not(unix))]
 fn is_denied(_socket: &str) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_of_a_context() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert_eq!(context_host(path, None), None);
+        let folder = path
+            .join("contexts/meta")
+            .join(Digest::sha256(b"colima").hex());
+        std::fs::create_dir_all(&folder).unwrap();
+        let meta = r#"{"Name":"colima","Endpoints":{"docker":{"Host":"unix:///home/ann/.colima/docker.sock"}}}"#;
+        std::fs::write(folder.join("meta.json"), meta).unwrap();
+        assert_eq!(context_host(path, None), None, "not the current one");
+        let expected = Some("unix:///home/ann/.colima/docker.sock".to_owned());
+        assert_eq!(context_host(path, Some("colima".to_owned())), expected);
+        std::fs::write(path.join("config.json"), r#"{"currentContext":"colima"}"#).unwrap();
+        assert_eq!(context_host(path, None), expected);
+        assert_eq!(context_host(path, Some("default".to_owned())), None);
+    }
+
+    #[test]
+    fn no_engine_is_a_missing_prerequisite() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = unreachable(DEFAULT_HOST, refused.into());
+        assert_eq!(Code::of(&error), Code::Prerequisite);
+        let denied = unreachable(
+            DEFAULT_HOST,
+            io::Error::from(io::ErrorKind::PermissionDenied).into(),
+        );
+        assert!(denied.to_string().contains("usermod"), "{denied}");
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
 
     let mut steps = Steps::new(
         args.output.output,
-        usize::from(!nodes.is_empty()) + usize::from(args.purge),
+        usize::from(!nodes.is_empty()) + usize::from(args.purge && data.exists()),
     );
     let mut record = record.unwrap_or_else(|| Record {
         name: name.clone(),
@@ -49,6 +49,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         port: 0,
         nodes: 0,
         data: data.clone(),
+        kubernetes_image: None,
     });
     if !nodes.is_empty() {
         // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
@@ -69,7 +70,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         record.stage = Stage::Deleted;
         home.write(&record)?;
     }
-    if args.purge {
+    if args.purge && data.exists() {
         let purge = async {
             let data = data.clone();
             tokio::task::spawn_blocking(move || data::purge(&data)).await?
@@ -112,12 +113,7 @@ async fn require_ours(
     }
     let ask = async {
         let kube = Kube::connect(&cluster.kubeconfig().await?).await?;
-        anyhow::Ok(
-            kube.environment()
-                .await?
-                .and_then(|map| map.data)
-                .unwrap_or_default(),
-        )
+        kube.environment().await
     };
     if matches!(timeout(API_PATIENCE, ask).await, Ok(Ok(environment)) if is_made_by_wharf(&environment))
     {

@@ -32,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) nodes: u16,
     /// Where the images are.
     pub(crate) data: PathBuf,
+    /// The node image, if not the provider's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kubernetes_image: Option<String>,
 }
 
 /// How far an environment is.
@@ -255,6 +258,7 @@ mod tests {
             port: 5000,
             nodes: 1,
             data: "/data".into(),
+            kubernetes_image: None,
         }
     }
 
@@ -313,13 +317,16 @@ mod tests {
         };
         // A program that was given the lock keeps it when we are gone.
         let given = home.lock().unwrap();
-        let home = Home {
-            lock: lock(),
-            ..home
-        };
+        drop(home);
         assert!(matches!(lock().try_lock(), Err(TryLockError::WouldBlock)));
         drop(given);
-        lock().try_lock().unwrap();
+        let last = lock();
+        last.try_lock().unwrap();
+        let home = Home {
+            directory: directory.path().to_owned(),
+            name: "dev".parse().unwrap(),
+            lock: last,
+        };
         assert_eq!(home.read().unwrap(), None);
         let written = record(Stage::Created {
             first_node: "a".into(),

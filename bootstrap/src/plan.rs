@@ -19,6 +19,8 @@ pub(crate) struct Desired {
     pub(crate) nodes: Option<u16>,
     /// Where the images are.
     pub(crate) data: Option<PathBuf>,
+    /// The node image.
+    pub(crate) kubernetes_image: Option<String>,
     /// Whether wharf's image is named by the user, who then sees to it that the nodes have it.
     pub(crate) brings_image: bool,
 }
@@ -27,19 +29,26 @@ pub(crate) struct Desired {
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// No cluster of that name.
-    Nothing {
-        /// Where a former cluster of that name had its images, or the default place.
-        data: PathBuf,
-    },
+    Nothing(Remembered),
     /// The remains of a cluster that wharf was about to make, or to delete.
-    HalfMade {
-        /// Where that cluster was to have its images.
-        data: PathBuf,
-    },
+    HalfMade(Remembered),
     /// A cluster that nothing says is wharf's.
     Foreign,
     /// A cluster that wharf made.
     Ours(Ours),
+}
+
+/// What the host remembers of a cluster that is not there: the wishes of a run that did not finish, and where the images are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Remembered {
+    /// Where that cluster had its images, or the default place.
+    pub(crate) data: PathBuf,
+    /// The port that an unfinished run wanted.
+    pub(crate) port: Option<u16>,
+    /// The nodes that an unfinished run wanted.
+    pub(crate) nodes: Option<u16>,
+    /// The node image that an unfinished run wanted.
+    pub(crate) kubernetes_image: Option<String>,
 }
 
 /// A cluster that wharf made, and how far it is from what it should be.
@@ -70,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: u16,
     /// Where the images are.
     pub(crate) data: PathBuf,
+    /// The node image of a cluster to be made; `None`: the provider's own.
+    pub(crate) kubernetes_image: Option<String>,
     /// The steps, in order.
     pub(crate) steps: Vec<Step>,
 }
@@ -122,13 +133,13 @@ pub(crate) fn plan(desired: &Desired, found: Found) -> anyhow::Result<Plan> {
         Found::Foreign => Err(Code::Conflict.error(format!(
             "there is a cluster {name}, and wharf did not make it: choose another name with --name (it will not be touched)"
         ))),
-        Found::Nothing { data } => Ok(fresh(desired, data, vec![])),
-        Found::HalfMade { data } => Ok(fresh(desired, data, vec![Step::DeleteRemains])),
+        Found::Nothing(remembered) => Ok(fresh(desired, remembered, vec![])),
+        Found::HalfMade(remembered) => Ok(fresh(desired, remembered, vec![Step::DeleteRemains])),
         Found::Ours(ours) => converge(desired, ours),
     }
 }
 
-fn fresh(desired: &Desired, data: PathBuf, mut steps: Vec<Step>) -> Plan {
+fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Plan {
     steps.extend([Step::CreateCluster, Step::WaitForNodes]);
     if !desired.brings_image {
         steps.push(Step::ImportImage(Nodes::All));
@@ -139,9 +150,13 @@ fn fresh(desired: &Desired, data: PathBuf, mut steps: Vec<Step>) -> Plan {
     }
     steps.push(Step::Prove);
     Plan {
-        port: desired.port.unwrap_or(DEFAULT_PORT),
-        nodes: desired.nodes.unwrap_or(1),
-        data: desired.data.clone().unwrap_or(data),
+        port: desired.port.or(remembered.port).unwrap_or(DEFAULT_PORT),
+        nodes: desired.nodes.or(remembered.nodes).unwrap_or(1),
+        data: desired.data.clone().unwrap_or(remembered.data),
+        kubernetes_image: desired
+            .kubernetes_image
+            .clone()
+            .or(remembered.kubernetes_image),
         steps,
     }
 }
@@ -190,6 +205,7 @@ fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
         port: ours.port,
         nodes,
         data: ours.data,
+        kubernetes_image: None,
         steps,
     })
 }
@@ -203,7 +219,7 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
         differences.push(format!("it has port {}, not {port}", ours.port));
     }
     if let Some(asked) = desired.nodes.filter(|asked| *asked != nodes) {
-        differences.push(format!("it has {nodes} nodes, not {asked}"));
+        differences.push(format!("it has {}, not {asked}", count(nodes)));
     }
     if let Some(data) = desired.data.as_ref().filter(|data| **data != ours.data) {
         differences.push(format!(
@@ -219,6 +235,11 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
         "cluster {name} is up already, and {}: leave the flag out to keep it, or make it anew with `wharf down --name {name}` and the same `wharf up` again (down keeps the images)",
         differences.join("; ")
     )))
+}
+
+/// "1 node", "2 nodes".
+pub(crate) fn count(nodes: u16) -> String {
+    format!("{nodes} node{}", if nodes == 1 { "" } else { "s" })
 }
 
 impl Step {
@@ -261,6 +282,7 @@ mod tests {
             port: None,
             nodes: None,
             data: None,
+            kubernetes_image: None,
             brings_image: false,
         }
     }
@@ -272,6 +294,15 @@ mod tests {
             is_running,
             created: 0,
             data: Some("/data".into()),
+        }
+    }
+
+    fn remembered() -> Remembered {
+        Remembered {
+            data: "/data".into(),
+            port: Some(5055),
+            nodes: Some(2),
+            kubernetes_image: Some("node:1".into()),
         }
     }
 
@@ -306,9 +337,10 @@ mod tests {
     fn from_nothing() {
         insta::assert_snapshot!(steps(
             &desired(),
-            Found::Nothing {
-                data: "/home/ann/images".into()
-            }
+            Found::Nothing(Remembered {
+                data: "/home/ann/images".into(),
+                ..Remembered::default()
+            })
         ));
     }
 
@@ -321,12 +353,15 @@ mod tests {
             brings_image: true,
             ..desired()
         };
-        insta::assert_snapshot!(steps(
-            &desired,
-            Found::HalfMade {
-                data: "/data".into()
-            }
-        ));
+        insta::assert_snapshot!(steps(&desired, Found::HalfMade(remembered())));
+    }
+
+    #[test]
+    fn an_unfinished_run_is_completed_as_it_was_wished() {
+        let plan = plan(&desired(), Found::HalfMade(remembered())).unwrap();
+        assert_eq!((plan.port, plan.nodes), (5055, 2));
+        assert_eq!(plan.data, PathBuf::from("/data"));
+        assert_eq!(plan.kubernetes_image.as_deref(), Some("node:1"));
     }
 
     #[test]

@@ -43,15 +43,13 @@ pub(crate) async fn run(
     )
 }
 
-/// Fails with the command that installs a program, unless it is on PATH.
-pub(crate) fn require(program: &str, install: &str) -> anyhow::Result<()> {
+/// Fails with the way to get a program, unless it is on PATH.
+pub(crate) fn require(program: &str, remedy: &str) -> anyhow::Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path)
         .any(|dir| dir.join(program).is_file() || dir.join(format!("{program}.exe")).is_file())
     {
         return Ok(());
     }
-    Err(Code::Prerequisite.error(format!(
-        "{program} is not on PATH: install it with `{install}`"
-    )))
+    Err(Code::Prerequisite.error(format!("{program} is not on PATH: {remedy}")))
 }

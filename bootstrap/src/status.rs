@@ -1,18 +1,24 @@
 //! `wharf status`: what is up, and whether it works, hop by hop from the host to the nodes.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::cli::StatusArgs;
 use crate::cluster::{self, Cluster, Node};
 use crate::docker::Docker;
 use crate::environment::{self, Record};
 use crate::exit::Code;
-use crate::kube::{Condition, Kube};
+use crate::kube::{ClusterNode, Condition, Kube};
 use crate::names::registry_host;
 use crate::output;
-use crate::up::{ask_host, describe, has_context};
+use crate::up::{ask_host, describe, has_context, is_made_by_wharf};
+
+/// A control plane that does not answer within this is out of order.
+const API_PATIENCE: Duration = Duration::from_secs(10);
 
 /// An environment, looked at.
 #[derive(Debug, Default, Serialize)]
@@ -60,7 +66,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         context: cluster.context(),
         ..Report::default()
     };
-    look(&mut report, cluster.as_ref(), &nodes, record).await;
+    look(&mut report, cluster.as_ref(), &nodes, record).await?;
     let is_healthy = report.checks.iter().all(|check| check.problem.is_none());
     output::outcome(
         args.output.output,
@@ -74,59 +80,68 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn look(report: &mut Report, cluster: &dyn Cluster, nodes: &[Node], record: Option<Record>) {
+/// Looks at every hop. An error is one that keeps everything from being looked at.
+async fn look(
+    report: &mut Report,
+    cluster: &dyn Cluster,
+    nodes: &[Node],
+    record: Option<Record>,
+) -> anyhow::Result<()> {
     for node in nodes.iter().filter(|node| !node.is_running) {
         report.check(
             format!("node {}", node.name),
             Err("it does not run: `wharf up` starts it".to_owned()),
         );
     }
-    let connected = async {
-        let kubeconfig = cluster.kubeconfig().await?;
-        let kube = Kube::connect(&kubeconfig).await?;
-        let (nodes, environment) = tokio::try_join!(kube.nodes(), kube.environment())?;
-        anyhow::Ok((kubeconfig, kube, nodes, environment))
-    };
-    let (kubeconfig, kube, cluster_nodes, environment) = match connected.await {
-        Ok(connected) => connected,
+    let asked = timeout(API_PATIENCE, Api::ask(cluster)).await;
+    let api = match asked.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer"))) {
+        Ok(api) => api,
         Err(error) => {
             report.check("the cluster's API".to_owned(), Err(format!("{error:#}")));
-            return;
+            return Ok(());
         }
     };
-    let context = has_context(&report.context, &kubeconfig).then_some(());
+    if !is_made_by_wharf(&api.environment)
+        && record.as_ref().is_none_or(|record| !record.is_of(nodes))
+    {
+        return Err(Code::NotFound.error(format!(
+            "wharf did not make cluster {}, and knows nothing of it",
+            report.name
+        )));
+    }
     report.check(
         format!("context {}", report.context),
-        context.ok_or_else(|| {
-            "the kubeconfig has none that leads here: `wharf up` writes it".to_owned()
-        }),
+        require(
+            has_context(&report.context, &api.kubeconfig),
+            "the kubeconfig has none that leads here: `wharf up` writes it",
+        ),
     );
-    for node in &cluster_nodes {
+    for node in &api.nodes {
         report.check(
             format!("node {}", node.name),
-            node.is_ready
-                .then_some(())
-                .ok_or_else(|| "not ready".to_owned()),
+            require(node.is_ready, "not ready"),
         );
     }
-    let environment = environment.and_then(|map| map.data).unwrap_or_default();
-    let port = environment
+    let recorded = api
+        .environment
         .get("port")
-        .and_then(|port| port.parse().ok())
-        .or(record.as_ref().map(|record| record.port));
-    report.data = environment
+        .and_then(|port| port.parse().ok());
+    let Some(port) = recorded.or(record.as_ref().map(|record| record.port)) else {
+        return Ok(());
+    };
+    report.data = api
+        .environment
         .get("data")
         .map(Into::into)
         .or(record.map(|record| record.data));
-    let Some(port) = port else {
-        report.check(
-            "registry".to_owned(),
-            Err("wharf was never installed here: `wharf up` does it".to_owned()),
-        );
-        return;
-    };
     report.registry = registry_host(port);
-    let ready = kube
+    look_at_registry(report, &api, port).await;
+    Ok(())
+}
+
+async fn look_at_registry(report: &mut Report, api: &Api, port: u16) {
+    let ready = api
+        .kube
         .missing(Condition::RegistryReady)
         .await
         .map_err(|error| format!("{error:#}"));
@@ -134,19 +149,19 @@ async fn look(report: &mut Report, cluster: &dyn Cluster, nodes: &[Node], record
         "registry".to_owned(),
         ready.and_then(|missing| missing.map_or(Ok(()), Err)),
     );
-    match kube.relayed_nodes().await {
+    match api.kube.relayed_nodes().await {
         Ok(relayed) => {
-            for node in &cluster_nodes {
-                let relay = relayed.contains(&node.name).then_some(());
-                report.check(
-                    format!("relay on {}", node.name),
-                    relay.ok_or_else(|| "it does not reach the registry".to_owned()),
+            for node in &api.nodes {
+                let reaches = require(
+                    relayed.contains(&node.name),
+                    "it does not reach the registry",
                 );
+                report.check(format!("relay on {}", node.name), reaches);
             }
         }
         Err(error) => report.check("relays".to_owned(), Err(format!("{error:#}"))),
     }
-    let health = kube.registry_health().await.ok();
+    let health = api.kube.registry_health().await.ok();
     for face in ask_host(port).await {
         report.check(
             format!("http://{} on this host", face.address),
@@ -155,6 +170,36 @@ async fn look(report: &mut Report, cluster: &dyn Cluster, nodes: &[Node], record
     }
     report.instance = health.as_ref().map(|health| health.instance.clone());
     report.version = health.map(|health| health.version);
+}
+
+/// What the cluster's API says.
+struct Api {
+    kubeconfig: String,
+    kube: Kube,
+    nodes: Vec<ClusterNode>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Api {
+    async fn ask(cluster: &dyn Cluster) -> anyhow::Result<Self> {
+        let kubeconfig = cluster.kubeconfig().await?;
+        let kube = Kube::connect(&kubeconfig).await?;
+        let (nodes, environment) = tokio::try_join!(kube.nodes(), kube.environment())?;
+        Ok(Self {
+            kubeconfig,
+            kube,
+            nodes,
+            environment,
+        })
+    }
+}
+
+fn require(is_so: bool, otherwise: &str) -> Result<(), String> {
+    if is_so {
+        Ok(())
+    } else {
+        Err(otherwise.to_owned())
+    }
 }
 
 impl Report {

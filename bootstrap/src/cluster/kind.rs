@@ -24,8 +24,16 @@ pub(super) struct Kind {
 
 /// Fails unless kind, and the `docker` command that it calls, are here.
 pub(super) fn require() -> anyhow::Result<()> {
-    process::require("docker", "https://docs.docker.com/engine/install")?;
-    process::require("kind", "go install sigs.k8s.io/kind@v0.33.0")
+    process::require(
+        "docker",
+        "install Docker as https://docs.docker.com/engine/install says",
+    )?;
+    let kind = if cfg!(target_os = "macos") {
+        "brew install kind"
+    } else {
+        "go install sigs.k8s.io/kind@v0.33.0"
+    };
+    process::require("kind", &format!("install it with `{kind}`"))
 }
 
 impl Kind {

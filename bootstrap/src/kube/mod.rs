@@ -4,6 +4,7 @@ mod apply;
 mod manifests;
 mod wait;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{self, Poll};
@@ -68,12 +69,14 @@ impl Kube {
         Ok(nodes.items.into_iter().map(ClusterNode::from).collect())
     }
 
-    /// What the environment says about itself in the cluster; `None` if wharf was never here.
-    pub(crate) async fn environment(&self) -> anyhow::Result<Option<ConfigMap>> {
+    /// What the environment says about itself in the cluster; nothing if wharf was never here.
+    pub(crate) async fn environment(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
-        maps.get_opt(ENVIRONMENT)
+        let map = maps
+            .get_opt(ENVIRONMENT)
             .await
-            .context("reading the environment's record in the cluster")
+            .context("reading the environment's record in the cluster")?;
+        Ok(map.and_then(|map| map.data).unwrap_or_default())
     }
 
     /// The address of the registry's Service.

@@ -229,3 +229,43 @@ fn complaint(pod: &Pod) -> String {
         .or_else(|| status.phase.clone())
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "probe"}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn why_a_pod_does_not_run() {
+        let state = |state: Value| {
+            json!({"phase": "Pending", "containerStatuses": [{
+                "name": "probe", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+            }]})
+        };
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such host"}});
+        assert_eq!(
+            complaint(&pod(state(waiting))),
+            "ErrImagePull: no such host"
+        );
+        let ended = json!({"terminated": {"exitCode": 3}});
+        assert_eq!(complaint(&pod(state(ended))), "ended with 3");
+        let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
+        assert_eq!(complaint(&pod(unplaced)), "0/1 nodes are available");
+        assert_eq!(complaint(&pod(json!({"phase": "Pending"}))), "Pending");
+    }
+
+    #[test]
+    fn ready_and_done() {
+        assert!(is_ready(&pod(
+            json!({"conditions": [{"type": "Ready", "status": "True"}]})
+        )));
+        assert!(!is_ready(&pod(
+            json!({"conditions": [{"type": "Ready", "status": "False"}]})
+        )));
+        assert!(has_succeeded(&pod(json!({"phase": "Succeeded"}))));
+    }
+}

@@ -37,12 +37,16 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
         port: args.port,
         nodes: args.nodes,
         data: args.data.clone(),
+        kubernetes_image: args.kubernetes_image.clone(),
         brings_image: args.image.is_some(),
     };
     let plan = plan::plan(&desired, observed.found.clone())?;
     if args.dry_run {
         print_plan(&args, &plan);
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(record) = &observed.recovered {
+        home.write(record)?;
     }
 
     let (name, format, context) = (
@@ -77,8 +81,8 @@ fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
 fn print_plan(args: &UpArgs, plan: &Plan) {
     let name = &args.cluster.name;
     let mut text = format!(
-        "cluster {name}: {} nodes, registry at {}, images in {}",
-        plan.nodes,
+        "cluster {name}: {}, registry at {}, images in {}",
+        plan::count(plan.nodes),
         registry_host(plan.port),
         plan.data.display()
     );

@@ -1,5 +1,6 @@
 //! What is there: the found half of a plan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -8,12 +9,12 @@ use tokio::time::timeout;
 
 use super::nodes;
 use crate::cli::UpArgs;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, ClusterName, Node};
 use crate::docker::Docker;
 use crate::environment::{self, Home, Record, Stage};
 use crate::image::NodeBinary;
 use crate::kube::{ClusterNode, Kube};
-use crate::plan::{Found, Ours};
+use crate::plan::{Found, Ours, Remembered};
 
 /// A control plane that does not answer within this is not there yet.
 const API_PATIENCE: Duration = Duration::from_secs(10);
@@ -21,13 +22,15 @@ const API_PATIENCE: Duration = Duration::from_secs(10);
 /// What was found, and what the steps need of it.
 pub(super) struct Observed {
     pub(super) found: Found,
+    /// The host's record of a cluster that itself says that it is wharf's, where the host had none.
+    pub(super) recovered: Option<Record>,
     /// The nodes' architecture.
     pub(super) architecture: String,
     /// The binary that the nodes will run; none if the user brings an image.
     pub(super) binary: Option<NodeBinary>,
 }
 
-/// Looks at everything, and changes nothing but the host's record of a cluster that says itself that it is wharf's.
+/// Looks at everything, and changes nothing.
 pub(super) async fn observe(
     args: &UpArgs,
     docker: &Docker,
@@ -51,9 +54,10 @@ pub(super) async fn observe(
         None => Some(NodeBinary::read(args.node_binary.clone(), &architecture).await?),
         Some(_) => None,
     };
-    let found = find(args, cluster, home, record, nodes, api, binary.as_ref()).await?;
+    let (found, recovered) = find(args, cluster, record, nodes, api, binary.as_ref()).await?;
     Ok(Observed {
         found,
+        recovered,
         architecture,
         binary,
     })
@@ -62,35 +66,31 @@ pub(super) async fn observe(
 async fn find(
     args: &UpArgs,
     cluster: &dyn Cluster,
-    home: &Home,
     record: Option<Record>,
     nodes: Vec<Node>,
     api: Option<Api>,
     binary: Option<&NodeBinary>,
-) -> anyhow::Result<Found> {
+) -> anyhow::Result<(Found, Option<Record>)> {
     let name = &args.cluster.name;
+    let mut recovered = None;
     if nodes.is_empty() {
-        let data =
-            record.map_or_else(|| environment::default_data(name), |record| Ok(record.data))?;
-        return Ok(Found::Nothing { data });
+        return Ok((Found::Nothing(remembered(record, name)?), None));
     }
-    if let Some(record) = record
+    if record
         .as_ref()
-        .filter(|record| record.left_half_made(&nodes))
+        .is_some_and(|record| record.left_half_made(&nodes))
     {
-        return Ok(Found::HalfMade {
-            data: record.data.clone(),
-        });
+        return Ok((Found::HalfMade(remembered(record, name)?), None));
     }
     let record = match record.filter(|record| record.is_of(&nodes)) {
         Some(record) => record,
         // Another home, or a lost one: the cluster itself knows.
-        None => match api.as_ref().and_then(|api| recovered(api, args, &nodes)) {
+        None => match api.as_ref().and_then(|api| recover(api, args, &nodes)) {
             Some(record) => {
-                home.write(&record)?;
+                recovered = Some(record.clone());
                 record
             }
-            None => return Ok(Found::Foreign),
+            None => return Ok((Found::Foreign, None)),
         },
     };
     let image = args
@@ -109,7 +109,7 @@ async fn find(
             without_hosts.extend((!equipment.has_hosts).then(|| node.name.clone()));
         }
     }
-    Ok(Found::Ours(Ours {
+    let ours = Ours {
         port,
         data: record.data,
         has_context: api
@@ -119,14 +119,42 @@ async fn find(
         nodes,
         without_image,
         without_hosts,
-    }))
+    };
+    Ok((Found::Ours(ours), recovered))
+}
+
+/// What the host's record says of a cluster that is to be made. Wishes are those of a run that did not finish.
+fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Remembered> {
+    Ok(match record {
+        Some(Record {
+            stage: Stage::Intended { .. },
+            port,
+            nodes,
+            data,
+            kubernetes_image,
+            ..
+        }) => Remembered {
+            data,
+            port: Some(port),
+            nodes: Some(nodes),
+            kubernetes_image,
+        },
+        Some(record) => Remembered {
+            data: record.data,
+            ..Remembered::default()
+        },
+        None => Remembered {
+            data: environment::default_data(name)?,
+            ..Remembered::default()
+        },
+    })
 }
 
 /// What the cluster's own API says.
 struct Api {
     kubeconfig: String,
     nodes: Vec<ClusterNode>,
-    environment: std::collections::BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
 }
 
 impl Api {
@@ -136,7 +164,6 @@ impl Api {
             let kubeconfig = cluster.kubeconfig().await?;
             let kube = Kube::connect(&kubeconfig).await?;
             let (nodes, environment) = tokio::try_join!(kube.nodes(), kube.environment())?;
-            let environment = environment.and_then(|map| map.data).unwrap_or_default();
             anyhow::Ok(Self {
                 kubeconfig,
                 nodes,
@@ -161,7 +188,7 @@ impl Api {
 }
 
 /// The host's record, from the cluster's.
-fn recovered(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
+fn recover(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
     is_made_by_wharf(&api.environment).then_some(())?;
     Some(Record {
         name: args.cluster.name.clone(),
@@ -171,11 +198,12 @@ fn recovered(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
         port: api.environment.get("port")?.parse().ok()?,
         nodes: u16::try_from(nodes.len()).ok()?,
         data: api.environment.get("data")?.into(),
+        kubernetes_image: None,
     })
 }
 
 /// Whether a cluster says of itself that wharf made it.
-pub(crate) fn is_made_by_wharf(environment: &std::collections::BTreeMap<String, String>) -> bool {
+pub(crate) fn is_made_by_wharf(environment: &BTreeMap<String, String>) -> bool {
     environment
         .get("createdBy")
         .is_some_and(|by| by == crate::names::MANAGER)

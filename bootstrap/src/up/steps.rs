@@ -11,7 +11,7 @@ use wharf_registry::client::Client;
 use wharf_registry::oci::{Name, Reference};
 
 use super::host::{ask_host, describe};
-use super::observe::Observed;
+use super::observe::{Observed, has_context};
 use super::{nodes, prove};
 use crate::cli::UpArgs;
 use crate::cluster::{Cluster, Spec};
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
             Step::DeleteRemains => self.cluster.delete(self.home.lock()?).await,
             Step::CreateCluster => self.create_cluster().await,
             Step::StartNodes(nodes) => self.cluster.start(nodes).await,
-            Step::ExportContext => self.cluster.export_kubeconfig().await,
+            Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
             Step::ImportImage(nodes) => self.import_image(nodes).await,
             Step::WriteHosts(nodes) => self.write_hosts(nodes).await,
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
             port: self.plan.port,
             has_ipv6: port::has_ipv6(),
             data: data.clone(),
-            image: self.args.kubernetes_image.clone(),
+            image: self.plan.kubernetes_image.clone(),
             config: self.home.config(),
         };
         self.cluster.create(&spec, self.home.lock()?).await?;
@@ -128,7 +128,16 @@ impl<'a> Run<'a> {
             port: self.plan.port,
             nodes: self.plan.nodes,
             data,
+            kubernetes_image: self.plan.kubernetes_image.clone(),
         }
+    }
+
+    async fn export_context(&self) -> anyhow::Result<()> {
+        // Where the nodes stood still, it could not be seen whether the context is right.
+        if has_context(&self.cluster.context(), &self.cluster.kubeconfig().await?) {
+            return Ok(());
+        }
+        self.cluster.export_kubeconfig().await
     }
 
     async fn wait_for_nodes(&mut self) -> anyhow::Result<()> {
@@ -221,11 +230,7 @@ impl<'a> Run<'a> {
         {
             kube.apply(object).await?;
         }
-        let proved = kube
-            .environment()
-            .await?
-            .and_then(|map| map.data)
-            .and_then(|mut data| data.remove("proved"));
+        let proved = kube.environment().await?.remove("proved");
         self.describe_environment(&kube, &proved.unwrap_or_default())
             .await?;
         wait_until(&kube, Condition::RegistryReady, self.args.wait).await?;

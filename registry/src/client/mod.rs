@@ -250,30 +250,4 @@ fn accept(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn locations_are_relative_or_absolute() {
-        assert_eq!(
-            path_of("/v2/a/blobs/uploads/1?s=2").as_deref(),
-            Some("/v2/a/blobs/uploads/1?s=2")
-        );
-        assert_eq!(path_of("http://host:5000/v2/x").as_deref(), Some("/v2/x"));
-        assert_eq!(path_of(""), None);
-    }
-
-    #[test]
-    fn a_refusal_repeats_the_registrys_words() {
-        let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"no such repository"}]}"#;
-        let answer = Response::builder()
-            .status(404)
-            .body(Bytes::from_static(body))
-            .unwrap();
-        let error = accept(answer, Method::GET, "/v2/a/tags/list", &[StatusCode::OK]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the registry answered 404 Not Found to GET /v2/a/tags/list: NAME_UNKNOWN no such repository"
-        );
-    }
-}
+mod tests;
