@@ -29,10 +29,6 @@ use clap::Parser;
 use cli::{Cli, Command};
 use output::LogFormat;
 
-// The C library's allocator is slow with several threads, and a static program has no other.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
