@@ -111,6 +111,10 @@ pub trait BlobStore: Send + Sync + 'static {
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>>;
 
+    /// How large the blob at `location` is, if there is one: what tells that an upload was
+    /// committed before its process ended.
+    async fn committed(&self, location: &Location) -> Result<Option<u64>>;
+
     /// Gives a blob's space back. No error where there is none.
     async fn delete(&self, location: &Location) -> Result<()>;
 }
@@ -133,7 +137,8 @@ pub trait UploadWriter: Send {
     async fn verify(&mut self, digest: &Digest) -> Result<()>;
 
     /// Makes the verified content a blob that survives power loss. When this returns, all of it is
-    /// on disk under its final name; before, nothing of it is.
+    /// on disk under its final name; before, nothing of it is. What is left of the upload is for
+    /// [`BlobStore::discard_upload`].
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Location>;
 }
 

@@ -44,7 +44,7 @@ pub(super) enum Tail {
 /// The right to write to a session, until a newer request claims it.
 pub(super) struct Claim<'a> {
     pub(super) tail: MutexGuard<'a, Tail>,
-    session: &'a Session,
+    pub(super) session: &'a Session,
     epoch: u64,
     changes: watch::Receiver<u64>,
 }
@@ -70,6 +70,11 @@ impl Session {
     /// Bytes stored so far.
     pub(super) fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Lets others see how much is stored.
+    pub(super) fn publish_size(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
     }
 
     /// Fences off the request that writes now, and waits until it has let go.
@@ -115,10 +120,5 @@ impl Claim<'_> {
             _ = self.changes.wait_for(|newest| *newest != epoch) => Err(Error::Superseded),
             value = future => Ok(value),
         }
-    }
-
-    /// Lets others see how much is stored.
-    pub(super) fn publish_size(&self, size: u64) {
-        self.session.size.store(size, Ordering::Release);
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::session::{Claim, Notes, Session, Tail};
 use super::{Access, Action, Error, Registry, Result};
-use crate::blobs::{self, BlobStore, UploadId, UploadWriter};
+use crate::blobs::{self, BlobStore, Location, UploadId, UploadWriter};
 use crate::limits;
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 
@@ -213,6 +213,19 @@ impl Registry {
         if matches!(*claim.tail, Tail::Closed) && self.has_finished(name, upload, digest).await? {
             return Ok(());
         }
+        let location = Location {
+            digest: digest.clone(),
+            upload: upload.clone(),
+        };
+        // An earlier process may have ended between the blob's commit and the catalog's.
+        if matches!(*claim.tail, Tail::Dormant)
+            && let Some(size) = self.blobs.committed(&location).await?
+        {
+            self.enter(name, &location, size).await?;
+            *claim.tail = Tail::Closed;
+            self.uploads.finish(name, upload, digest);
+            return Ok(());
+        }
         self.append_to(&session, &mut claim, upload, range, body)
             .await?;
         // The upload is whole. Whatever happens now, it is over.
@@ -290,7 +303,7 @@ impl Registry {
             }
         };
         let offset = writer.size();
-        claim.publish_size(offset);
+        session.publish_size(offset);
         let result = match range {
             Some(range) if range.first != offset => Err(Error::ChunkOutOfOrder {
                 first: range.first,
@@ -308,7 +321,7 @@ impl Registry {
             }
         };
         let size = writer.size();
-        claim.publish_size(size);
+        session.publish_size(size);
         // After a failed write the file has to be looked at anew.
         if !matches!(result, Err(Error::Blobs(_))) {
             *claim.tail = Tail::Open(writer);
@@ -340,14 +353,16 @@ impl Registry {
         }
         let size = writer.size();
         let location = writer.commit(digest).await?;
-        for superfluous in self
-            .catalog
-            .add_blob(name, digest, size, &location.upload)
-            .await?
-        {
+        self.enter(name, &location, size).await
+    }
+
+    /// Tells the catalog of a blob that is on disk, and clears up behind it.
+    async fn enter(&self, name: &Name, location: &Location, size: u64) -> Result<()> {
+        let Location { digest, upload } = location;
+        for superfluous in self.catalog.add_blob(name, digest, size, upload).await? {
             self.blobs.delete(&superfluous).await?;
         }
-        Ok(())
+        Ok(self.blobs.discard_upload(upload).await?)
     }
 
     async fn discard(&self, upload: &UploadId) -> Result<()> {
@@ -389,17 +404,13 @@ async fn copy(
         .unless_superseded(gather(body.as_mut(), limit, &mut received))
         .await?;
     while piece.end.is_none() {
-        let append = writer.append(piece.frames);
-        let (appended, gathered) = tokio::join!(
-            append,
-            claim.unless_superseded(gather(body.as_mut(), limit, &mut received))
-        );
+        let append = append(claim.session, writer, piece.frames);
+        let gather = claim.unless_superseded(gather(body.as_mut(), limit, &mut received));
+        let (appended, gathered) = tokio::join!(append, gather);
         appended?;
-        claim.publish_size(writer.size());
         piece = gathered?;
     }
-    writer.append(piece.frames).await?;
-    claim.publish_size(writer.size());
+    append(claim.session, writer, piece.frames).await?;
     piece.end.unwrap_or(Ok(()))?;
     match expected {
         Some(expected) if expected != received => Err(Error::ChunkSize {
@@ -408,6 +419,16 @@ async fn copy(
         }),
         _ => Ok(()),
     }
+}
+
+async fn append(
+    session: &Session,
+    writer: &mut dyn UploadWriter,
+    frames: Vec<Bytes>,
+) -> Result<()> {
+    writer.append(frames).await?;
+    session.publish_size(writer.size());
+    Ok(())
 }
 
 /// Some of a body.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Location, Result, UploadId, remove_file};
 use crate::blobs::Error;
@@ -10,43 +11,54 @@ use crate::oci::Algorithm;
 
 /// The paths of a store. Only parsed digests and upload ids can become one.
 pub(super) struct Layout {
+    root: PathBuf,
     blobs: PathBuf,
     uploads: PathBuf,
+    /// Whether an algorithm's fan-out folders are known to be there.
+    fan_out: [Mutex<bool>; Algorithm::ALL.len()],
 }
 
 impl Layout {
     pub(super) fn new(root: &Path) -> Self {
         Self {
+            root: root.to_owned(),
             blobs: root.join("blobs"),
             uploads: root.join("uploads"),
+            fan_out: Default::default(),
         }
     }
 
-    /// Makes the folders that are missing. The fan-out folders are made once and for all, so that a
-    /// commit has to sync one folder only; they are synced before the first blob goes into one.
+    /// Makes the folders that a store begins with.
     pub(super) fn create(&self) -> Result<()> {
         create_dir(&self.uploads)?;
-        let complete = self.blobs.join("fan-out");
-        if complete.exists() {
+        create_dir(&self.blobs)
+    }
+
+    /// Makes an algorithm's fan-out folders, once and for all, so that a commit has to sync one
+    /// folder only. All folders down to them are synced before the first blob goes into one.
+    pub(super) fn ensure_fan_out(&self, algorithm: Algorithm) -> Result<()> {
+        let done = &self.fan_out[algorithm as usize];
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        if *done {
             return Ok(());
         }
-        for algorithm in Algorithm::ALL {
-            let folder = self.blobs.join(algorithm.as_str());
+        let folder = self.blobs.join(algorithm.as_str());
+        let complete = folder.join("fan-out");
+        if !complete.exists() {
             for byte in 0..=u8::MAX {
                 create_dir(&folder.join(format!("{byte:02x}")))?;
             }
             sync(&folder)?;
-        }
-        sync(&self.blobs)?;
-        if let Some(root) = self.blobs.parent() {
-            sync(root)?;
+            sync(&self.blobs)?;
+            sync(&self.root)?;
             // The root may be new as well. Where its parent is not ours to open, neither did we
             // make the root.
-            if let Some(parent) = root.parent() {
+            if let Some(parent) = self.root.parent() {
                 let _ = sync(parent);
             }
+            File::create(&complete).map_err(Error::io("create", &complete))?;
         }
-        File::create(&complete).map_err(Error::io("create", &complete))?;
+        *done = true;
         Ok(())
     }
 

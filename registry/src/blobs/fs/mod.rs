@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -40,11 +41,13 @@ impl FsStore {
     /// # Errors
     /// [`Error::Io`] where folders cannot be made or synced.
     pub fn open(root: &Path) -> Result<Self> {
-        let layout = Layout::new(root);
+        let layout = Arc::new(Layout::new(root));
         layout.create()?;
-        Ok(Self {
-            layout: Arc::new(layout),
-        })
+        // Beside the start, which need not wait for it. Whoever comes first makes the folders, and
+        // a commit waits for them; so an error here comes again where it can be told.
+        let ahead = layout.clone();
+        let _ = thread::Builder::new().spawn(move || ahead.ensure_fan_out(Algorithm::Sha256));
+        Ok(Self { layout })
     }
 
     /// Runs file I/O where it may block.
@@ -139,6 +142,24 @@ impl BlobStore for FsStore {
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let (layout, location) = (self.layout.clone(), location.clone());
         read::read(layout, location, size, offset, length).await
+    }
+
+    async fn committed(&self, location: &Location) -> Result<Option<u64>> {
+        let location = location.clone();
+        self.blocking(move |layout| {
+            let path = layout.blob(&location);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_file() => {
+                    // Its process may have ended before it came to this.
+                    layout::sync(&layout.blob_folder(&location))?;
+                    Ok(Some(metadata.len()))
+                }
+                Ok(_) => Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Error::io("look at", &path)(error)),
+            }
+        })
+        .await
     }
 
     async fn delete(&self, location: &Location) -> Result<()> {

@@ -143,9 +143,10 @@ impl UploadWriter for Writer {
     /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a
     ///    part of it;
     /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not
-    ///    served, and a sweep of orphans takes it. The caller's transaction makes it a blob;
-    /// 4. remove what is left of the upload: notes without data, which the next start takes for an
-    ///    empty upload, and its expiry removes.
+    ///    served. A closing request that is repeated finds it by the upload's id; else a sweep of
+    ///    orphans takes it.
+    ///
+    /// The caller's transaction makes it a blob. The upload's notes stay until after that.
     ///
     /// A failed sync is never tried again on the same file: the kernel may have dropped the pages
     /// and call the second one a success.
@@ -163,15 +164,10 @@ impl UploadWriter for Writer {
         let layout = self.layout.clone();
         spawn_blocking(move || {
             let data = layout.upload_data(&location.upload);
+            layout.ensure_fan_out(location.digest.algorithm())?;
             file.sync_data().map_err(Error::io("sync", &data))?;
             fs::rename(&data, layout.blob(&location)).map_err(Error::io("rename", &data))?;
             layout::sync(&layout.blob_folder(&location))?;
-            if let Err(error) = layout.remove_upload(&location.upload) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "could not remove a finished upload"
-                );
-            }
             Ok(location)
         })
         .await
