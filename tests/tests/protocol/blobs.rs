@@ -78,7 +78,12 @@ fn ranges() -> Result<()> {
         let answer = ask(&mut http, 200, head(&path).header("Range", range))?;
         describes(&answer, &digest, end)?;
     }
-    for range in ["bytes=1100000-", "bytes=2000000-3000000", "bytes=-0"] {
+    for range in [
+        "bytes=1100000-",
+        "bytes=2000000-3000000",
+        "bytes=-0",
+        "bytes=5-2",
+    ] {
         let answer = refuse(
             &mut http,
             416,
@@ -92,13 +97,7 @@ fn ranges() -> Result<()> {
         );
     }
     // What is no range, or more than one, is answered with the whole.
-    for range in [
-        "bytes=5-2",
-        "lines=1-2",
-        "bytes=0-1,5-6",
-        "bytes=a-b",
-        "bytes=-",
-    ] {
+    for range in ["lines=1-2", "bytes=0-1,5-6", "bytes=a-b", "bytes=-"] {
         let answer = ask(&mut http, 200, get(&path).header("Range", range))?;
         assert_eq!(answer.body.len(), end, "{range}");
     }

@@ -38,7 +38,7 @@ fn pages_in_ascii_order() -> Result<()> {
         assert_eq!(answer.json()?["tags"], json!(tags), "{query}");
         assert_eq!(answer.header("Link").is_some(), more, "{query}");
     }
-    for query in ["?n=-1", "?n=x", "?n=99999999999999999999"] {
+    for query in ["?n=-1", "?n=x", "?n="] {
         ask(&mut http, 400, get(format!("/v2/a/b/tags/list{query}")))?.error_code()?;
     }
     Ok(())

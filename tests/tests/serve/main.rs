@@ -3,6 +3,7 @@
 mod binary;
 mod directory;
 mod end;
+mod exec;
 mod listen;
 
 use std::fs::File;

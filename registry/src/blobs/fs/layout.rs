@@ -43,7 +43,7 @@ impl Layout {
             return Ok(());
         }
         let folder = self.blobs.join(algorithm.as_str());
-        let complete = folder.join("fan-out");
+        let complete = folder.with_extension("fan-out");
         if !complete.exists() {
             for byte in 0..=u8::MAX {
                 create_dir(&folder.join(format!("{byte:02x}")))?;

@@ -22,6 +22,7 @@ use layout::Layout;
 ///
 /// ```text
 /// blobs/store-id                              what this store is called
+/// blobs/<algorithm>.fan-out                   says that all of the algorithm's folders are there
 /// blobs/<algorithm>/<2 hex>/<hex>.<upload>    a blob; the upload that it came with makes the name unique
 /// uploads/<upload>/session                    the notes of an upload session
 /// uploads/<upload>/data                       its bytes so far
