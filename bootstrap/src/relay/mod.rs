@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use wharf_registry::server;
 
 use crate::exit::Code;
 use crate::health;
@@ -26,8 +28,6 @@ use connection::{Limits, relay};
 
 /// Connections at once; one more waits in the kernel's queue.
 const MAX_CONNECTIONS: u32 = 1024;
-/// Connections that the kernel queues while none is accepted.
-const BACKLOG: i32 = 1024;
 /// How long a port may stay taken by a relay that is going before this one gives up.
 const BIND_PATIENCE: Duration = Duration::from_secs(30);
 /// How long open transfers may go on after SIGTERM.
@@ -155,7 +155,7 @@ async fn open_doors(port: u16, is_published: bool) -> anyhow::Result<Vec<Door>> 
             listener,
             only: None,
         }),
-        Err(error) if has_no_ipv6(&error) => {
+        Err(error) if error.downcast_ref().is_some_and(server::is_missing) => {
             tracing::info!("this node has no [::1]: listening on 127.0.0.1 alone")
         }
         Err(error) => return Err(error),
@@ -177,7 +177,7 @@ async fn open_doors(port: u16, is_published: bool) -> anyhow::Result<Vec<Door>> 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let end = tokio::time::Instant::now() + BIND_PATIENCE;
     loop {
-        match bind(address) {
+        match server::listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
@@ -189,36 +189,6 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         }
     }
 }
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn has_no_ipv6(error: &anyhow::Error) -> bool {
-    // Either the kernel has no such family, or the loopback has no such address.
-    error.downcast_ref::<io::Error>().is_some_and(|e| {
-        e.kind() == io::ErrorKind::AddrNotAvailable
-            || matches!(
-                e.raw_os_error(),
-                Some(EAFNOSUPPORT_LINUX | EAFNOSUPPORT_MAC)
-            )
-    })
-}
-
-const EAFNOSUPPORT_LINUX: i32 = 97;
-const EAFNOSUPPORT_MAC: i32 = 47;
 
 async fn check(port: u16, instance: Option<&str>) -> anyhow::Result<ExitCode> {
     let health = health::ask(

@@ -15,7 +15,7 @@ async fn start(
     to: SocketAddr,
     only: Option<IpAddr>,
 ) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
-    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let listener = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(serve(vec![Door { listener, only }], to, SHORT, async {
@@ -40,7 +40,7 @@ async fn a_connection_is_held_until_the_registry_listens() {
     client.write_all(b"early").await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
 
-    let registry = bind(to).unwrap();
+    let registry = server::listen(to).unwrap();
     let (mut upstream, _) = registry.accept().await.unwrap();
     let mut heard = [0; 5];
     upstream.read_exact(&mut heard).await.unwrap();
@@ -67,7 +67,7 @@ async fn after_the_hold_the_answer_is_503_and_readable_json() {
 
 #[tokio::test]
 async fn a_half_closed_connection_still_carries_the_answer() {
-    let registry = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (address, _stop, _) = start(registry.local_addr().unwrap(), None).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"question").await.unwrap();
@@ -89,7 +89,7 @@ async fn a_half_closed_connection_still_carries_the_answer() {
 
 #[tokio::test]
 async fn an_early_answer_reaches_a_client_that_is_still_sending() {
-    let registry = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (address, _stop, _) = start(registry.local_addr().unwrap(), None).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"PUT ").await.unwrap();
@@ -113,7 +113,7 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
 
 #[tokio::test]
 async fn who_is_not_the_gateway_is_reset() {
-    let registry = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (address, _stop, _) = start(
         registry.local_addr().unwrap(),
         Some("192.0.2.1".parse().unwrap()),
@@ -126,7 +126,7 @@ async fn who_is_not_the_gateway_is_reset() {
 
 #[tokio::test]
 async fn a_stop_lets_a_transfer_finish_and_does_not_wait_for_idle_connections() {
-    let registry = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (address, stop, task) = start(registry.local_addr().unwrap(), None).await;
     let _idle = TcpStream::connect(address).await.unwrap();
     let (_idle_upstream, _) = registry.accept().await.unwrap();

@@ -62,7 +62,11 @@ pub(super) fn all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenEr
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on one address, and on no other family's as well.
+///
+/// # Errors
+/// What the operating system says.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -81,6 +85,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Whether the machine has no such address family, or no such address.
-fn is_missing(error: &io::Error) -> bool {
+pub fn is_missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::registry::Registry;
 use crate::{api, limits};
 
-pub use listen::ListenError;
+pub use listen::{ListenError, is_missing, listen};
 
 /// A server that listens and does not answer yet.
 pub struct Server {
