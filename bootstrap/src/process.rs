@@ -11,13 +11,16 @@ use crate::exit::Code;
 /// Lines of a failed program's last words that are worth repeating.
 const LAST_LINES: usize = 12;
 
-/// Runs a program to its end and returns what it printed. It dies with us, unless we are killed: then it keeps `lock`,
-/// its standard input, locked until it ends as well.
+/// Runs a program to its end and returns what it printed. It dies with us, unless we are killed. Either way `lock` stays
+/// locked until it has ended, and everything that it has started: what kind began with `docker run` may outlive kind.
 pub(crate) async fn run(
     program: &str,
     args: &[&str],
     lock: Option<File>,
 ) -> anyhow::Result<Vec<u8>> {
+    if let Some(lock) = &lock {
+        bequeath(lock).context("sharing the environment's lock")?;
+    }
     let output = Command::new(program)
         .args(args)
         .stdin(lock.map_or_else(Stdio::null, Stdio::from))
@@ -43,6 +46,18 @@ pub(crate) async fn run(
     )
 }
 
+/// Lets a file stay open in the programs that are started, and in those that they start.
+#[cfg(unix)]
+fn bequeath(file: &File) -> std::io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?)
+}
+
+/// Standard input is all that a program inherits here.
+#[cfg(not(unix))]
+fn bequeath(_file: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Fails with the way to get a program, unless it is on PATH.
 pub(crate) fn require(program: &str, remedy: &str) -> anyhow::Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -52,4 +67,27 @@ pub(crate) fn require(program: &str, remedy: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(Code::Prerequisite.error(format!("{program} is not on PATH: {remedy}")))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::TryLockError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_outlives_the_program_in_what_it_has_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || File::create(directory.path().join("lock")).unwrap();
+        let lock = open();
+        lock.try_lock().unwrap();
+        let script = "sleep 60 </dev/null >/dev/null 2>&1 & echo $!";
+        let child = run("sh", &["-c", script], Some(lock)).await.unwrap();
+        assert!(matches!(open().try_lock(), Err(TryLockError::WouldBlock)));
+        run("kill", &[String::from_utf8_lossy(&child).trim()], None)
+            .await
+            .unwrap();
+        // Its end closes the file, a moment after the signal.
+        open().lock().unwrap();
+    }
 }

@@ -89,6 +89,10 @@ impl Cluster for Kind {
         process::run("kind", &args, Some(lock)).await.map(|_| ())
     }
 
+    fn is_name_taken(&self, error: &anyhow::Error) -> bool {
+        is_name_taken(&format!("{error:#}"))
+    }
+
     async fn delete(&self, lock: File) -> anyhow::Result<()> {
         process::run(
             "kind",
@@ -136,6 +140,11 @@ impl Cluster for Kind {
     }
 }
 
+/// Docker's words, and Podman's, which kind repeats.
+fn is_name_taken(words: &str) -> bool {
+    words.contains("container name") && words.contains("already in use")
+}
+
 fn node(container: Container) -> Node {
     let data = container
         .mounts
@@ -181,6 +190,14 @@ fn config(name: &ClusterName, spec: &Spec) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_taken_name_is_told_from_a_taken_port() {
+        let name = "docker: Error response from daemon: Conflict. The container name \"/dev-worker\" is already in use by container \"4f\".";
+        let port = "docker: Error response from daemon: failed to bind host port for 127.0.0.1:5000: address already in use.";
+        assert!(is_name_taken(name));
+        assert!(!is_name_taken(port));
+    }
 
     #[test]
     fn the_configuration_of_two_nodes() {

@@ -23,6 +23,8 @@ pub(crate) trait Cluster: Send + Sync {
     async fn nodes(&self) -> anyhow::Result<Vec<Node>>;
     /// Makes it. The program that does it holds `lock` as long as it lives.
     async fn create(&self, spec: &Spec, lock: File) -> anyhow::Result<()>;
+    /// Whether it could not be made because its nodes' names are taken, perhaps by nodes that are not to be seen yet.
+    fn is_name_taken(&self, error: &anyhow::Error) -> bool;
     /// Deletes it. What is not there is deleted already. The program that does it holds `lock` as long as it lives.
     async fn delete(&self, lock: File) -> anyhow::Result<()>;
     /// Starts nodes that have stopped.

@@ -27,6 +27,8 @@ use crate::port;
 
 /// How long the published port may take after the relay behind it is ready.
 const HOST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the engine may take to finish what a former run had asked it for.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A run of `wharf up`, in the middle of its steps.
 pub(super) struct Run<'a> {
@@ -108,7 +110,7 @@ impl<'a> Run<'a> {
             image: self.plan.kubernetes_image.clone(),
             config: self.home.config(),
         };
-        self.cluster.create(&spec, self.home.lock()?).await?;
+        self.create_nodes(&spec, &intent).await?;
         let nodes = self.cluster.nodes().await?;
         let first = nodes
             .first()
@@ -119,6 +121,28 @@ impl<'a> Run<'a> {
             },
             data,
         ))
+    }
+
+    /// Makes the nodes. After Ctrl-C the engine may still be making those of the former run, which nobody could see when
+    /// this one looked: they fail the provider, and go as soon as they have come.
+    async fn create_nodes(&self, spec: &Spec, intent: &Record) -> anyhow::Result<()> {
+        let end = Instant::now() + ENGINE_PATIENCE;
+        loop {
+            let Err(error) = self.cluster.create(spec, self.home.lock()?).await else {
+                return Ok(());
+            };
+            // The provider takes back what it has made itself, so that whatever is there is not of its making.
+            let nodes = self.cluster.nodes().await?;
+            let have_come = intent.left_half_made(&nodes);
+            let will_come = nodes.is_empty() && self.cluster.is_name_taken(&error);
+            if !(have_come || will_come) || Instant::now() >= end {
+                return Err(error);
+            }
+            if have_come {
+                self.cluster.delete(self.home.lock()?).await?;
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
     }
 
     fn record(&self, stage: Stage, data: PathBuf) -> Record {
