@@ -37,6 +37,16 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Settings of whoever runs the tests (`WHARF_*`) are not those of the program under test.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_"))
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -134,12 +144,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        // Settings of whoever runs the tests are not those of the server.
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WHARF_"))
-        {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         let started = Instant::now();
         let child = self.child.insert(
             command

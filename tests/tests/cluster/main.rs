@@ -1,0 +1,94 @@
+//! `wharf up` to `wharf down --purge` on a real kind cluster of two nodes: one cluster for all of
+//! it, because making one takes longer than everything that is done with it.
+
+mod again;
+mod create;
+mod doors;
+mod end;
+mod push;
+mod restart;
+mod up;
+mod walk;
+mod world;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use wharf_tests::bed::{Bed, Tool};
+use wharf_tests::command::say;
+
+use world::World;
+
+/// A step: what is true after it, and what it takes to see it.
+type Step = (&'static str, fn(&World) -> Result<()>);
+
+const STEPS: [Step; 17] = [
+    ("the images to push are built", world::build_images),
+    (
+        "Ctrl-C while the cluster is made says how to go on",
+        create::interrupted,
+    ),
+    (
+        "a killed `up` cannot be overtaken by the next one",
+        create::killed_while_creating,
+    ),
+    (
+        "a killed `up` is completed by the next one",
+        create::killed_afterwards,
+    ),
+    (
+        "the port of a running cluster is refused, with its owner",
+        create::port_of_another,
+    ),
+    (
+        "the host and every node reach the registry",
+        push::everybody_reaches_it,
+    ),
+    ("tools and nodes are told where it is", push::it_is_told),
+    (
+        "kubelets pull from every node what docker pushed",
+        push::every_kubelet_pulls,
+    ),
+    (
+        "neighbours and pods are refused at the nodes' addresses",
+        doors::strangers_are_refused,
+    ),
+    ("the walk of the example's README works", walk::as_written),
+    ("a second `up` changes nothing", again::nothing_changes),
+    (
+        "`up` repairs what was broken",
+        again::what_is_broken_is_repaired,
+    ),
+    (
+        "a push outlives the registry's pod",
+        restart::a_push_outlives_the_pod,
+    ),
+    (
+        "`down` deletes the cluster and keeps the images",
+        end::down_keeps_the_images,
+    ),
+    ("`up` has the images again", end::up_has_them_again),
+    ("`down --purge` deletes everything", end::purge_deletes_them),
+    ("`down` once more is harmless", end::down_again),
+];
+
+#[test]
+fn a_cluster_from_nothing_to_nothing() -> Result<()> {
+    let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
+    let world = World::new(bed)?;
+    for (what, step) in STEPS {
+        let started = Instant::now();
+        if let Err(error) = step(&world) {
+            say(&format!(
+                "---- the cluster, when it failed:\n{}----",
+                world.description()
+            ));
+            return Err(error).with_context(|| format!("not so: {what}"));
+        }
+        say(&format!(
+            "cluster: {what}: {:.1} s",
+            started.elapsed().as_secs_f32()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Where the test happens: a cluster's name, a port, a data directory, and the commands that a user
+//! of them types.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use wharf_tests::bed::{Bed, Cluster};
+use wharf_tests::command::{self, say};
+use wharf_tests::{http, wharf};
+
+/// Longer than any command takes on a busy machine, but for those that make or push something.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// For what makes a cluster or moves hundreds of megabytes.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// The example, which is also the image with a program that can open connections.
+const EXAMPLE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/examples/python-server"
+);
+/// Of the big image, in bytes that cannot be compressed: a push of it lasts.
+const BIG: u64 = 320 << 20;
+
+/// The cluster of the test, before, while and after it exists.
+pub(crate) struct World {
+    bed: Bed,
+    pub(crate) cluster: Cluster,
+    pub(crate) port: u16,
+}
+
+impl World {
+    pub(crate) fn new(bed: Bed) -> Result<Self> {
+        let cluster = Cluster::reserve(&bed, "whole")?;
+        let port = (5123..5200)
+            .find(|port| {
+                loopbacks()
+                    .iter()
+                    .all(|ip| TcpListener::bind((*ip, *port)).is_ok())
+            })
+            .context("no port from 5123 to 5199 is free")?;
+        Ok(Self { bed, cluster, port })
+    }
+
+    /// The data directory of this world.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.cluster.dir().join("data")
+    }
+
+    /// The big file that the big image is made of.
+    pub(crate) fn big_file(&self) -> PathBuf {
+        self.cluster.dir().join("big/big")
+    }
+
+    /// An image's name, for docker on the host and for pods alike.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("localhost:{}/{name}", self.port)
+    }
+
+    /// `wharf` with the kubeconfig and the directories of this world.
+    pub(crate) fn wharf(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self
+            .cluster
+            .command(&wharf::binary()?.display().to_string());
+        wharf::without_settings(&mut command)
+            .env("XDG_STATE_HOME", self.cluster.dir().join("state"))
+            .env("XDG_DATA_HOME", self.cluster.dir().join("share"))
+            .env("WHARF_NAME", self.cluster.name())
+            .args(arguments);
+        Ok(command)
+    }
+
+    /// `wharf up` as the first one is typed.
+    pub(crate) fn up(&self) -> Result<Command> {
+        let port = self.port.to_string();
+        let mut command = self.wharf(&["up", "--nodes", "2", "--port", &port])?;
+        command.arg("--data").arg(self.data());
+        if let Some(image) = self.bed.node_image() {
+            command.args(["--kubernetes-image", image]);
+        }
+        Ok(command)
+    }
+
+    /// `docker`, which must succeed.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Result<String> {
+        command::output(self.cluster.command("docker").args(arguments), LONG)
+    }
+
+    /// `kubectl` for this cluster.
+    pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.cluster.command("kubectl");
+        command
+            .args(["--context", &self.cluster.context()])
+            .args(arguments);
+        command
+    }
+
+    /// `kubectl`, which must succeed.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        command::output(&mut self.kubectl_command(arguments), LONG)
+    }
+
+    /// What `kubectl get` knows.
+    pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.kubectl(&[&["get", "--output", "json"], arguments].concat())?;
+        serde_json::from_str(&text).context("kubectl's JSON is none")
+    }
+
+    /// Applies an object.
+    pub(crate) fn apply(&self, object: &Value) -> Result<()> {
+        let file = self.cluster.dir().join("object.json");
+        std::fs::write(&file, object.to_string())?;
+        self.kubectl(&["apply", "--filename", &file.display().to_string()])?;
+        Ok(())
+    }
+
+    /// The containers that are the cluster's nodes, running or not, the control plane first.
+    pub(crate) fn nodes(&self) -> Result<Vec<String>> {
+        let label = format!("label=io.x-k8s.kind.cluster={}", self.cluster.name());
+        let listed = self.docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"])?;
+        let mut nodes: Vec<_> = listed.lines().map(str::to_owned).collect();
+        nodes.sort();
+        Ok(nodes)
+    }
+
+    /// The digest under which an image of docker's was pushed.
+    pub(crate) fn pushed(&self, image: &str) -> Result<String> {
+        let format = "{{range .RepoDigests}}{{println .}}{{end}}";
+        let digests = self.docker(&["image", "inspect", "--format", format, image])?;
+        let prefix = format!("{image}@");
+        let pushed = digests.lines().find_map(|line| line.strip_prefix(&prefix));
+        Ok(pushed
+            .with_context(|| format!("{image} was not pushed: {digests}"))?
+            .to_owned())
+    }
+
+    /// What is asked for over HTTP at `localhost`, in each family that this machine has.
+    pub(crate) fn get_everywhere(&self, path: &str) -> Result<Vec<http::Answer>> {
+        let ask = |ip| {
+            let address = SocketAddr::new(ip, self.port);
+            let mut http = http::Connection::open(address).with_context(|| address.to_string())?;
+            http.send(http::Request::new("GET", path))
+                .with_context(|| address.to_string())
+        };
+        loopbacks().into_iter().map(ask).collect()
+    }
+
+    /// What somebody who looks into a failure wants to see first.
+    pub(crate) fn description(&self) -> String {
+        let commands = [
+            self.wharf(&["status"]).ok(),
+            Some(self.kubectl_command(&["get", "pods", "--all-namespaces", "--output", "wide"])),
+            Some(self.kubectl_command(&["get", "events", "--all-namespaces"])),
+            Some(self.kubectl_command(&["logs", "-n", "wharf-system", "deployment/registry"])),
+        ];
+        let mut text = String::new();
+        for mut command in commands.into_iter().flatten() {
+            text += &format!("$ {}\n", command::describe(&command));
+            text += &match command::finish(&mut command, PATIENCE) {
+                Ok(said) => command::tail(&(said.stdout + &said.stderr), 15),
+                Err(error) => format!("{error:#}"),
+            };
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for name in ["python-server", "big"] {
+            // Missing where the test ended before it was made.
+            let _ = self.docker(&["image", "rm", "--force", &self.image(name)]);
+        }
+    }
+}
+
+/// Builds the example, and an image whose push lasts.
+pub(crate) fn build_images(world: &World) -> Result<()> {
+    world.docker(&["build", "--tag", &world.image("python-server"), EXAMPLE])?;
+    let file = world.big_file();
+    let folder = file.parent().context("the root directory is no file")?;
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(
+        folder.join("Dockerfile"),
+        "FROM scratch\nCOPY big /big\nCMD [\"/big\"]\n",
+    )?;
+    std::io::copy(
+        &mut File::open("/dev/urandom")?.take(BIG),
+        &mut File::create(&file)?,
+    )?;
+    world.docker(&[
+        "build",
+        "--tag",
+        &world.image("big"),
+        &folder.display().to_string(),
+    ])?;
+    Ok(())
+}
+
+/// The addresses that `localhost` has on this machine.
+pub(crate) fn loopbacks() -> Vec<IpAddr> {
+    let mut loopbacks = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        loopbacks.push(Ipv6Addr::LOCALHOST.into());
+    } else {
+        say("cluster: this machine has no [::1], so only 127.0.0.1 is looked at");
+    }
+    loopbacks
+}
+
+/// Waits until something is so, and says what was not if it does not come true.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so()? {
+        ensure!(
+            Instant::now() < deadline,
+            "it did not come true that {what}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Starts a command that runs beside the test, with all that it says in a file.
+pub(crate) fn start(command: &mut Command, log: &Path) -> Result<std::process::Child> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file);
+    command
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", command::describe(command)))
+}
