@@ -1,5 +1,6 @@
 //! `wharf up` to `wharf down --purge` on a real kind cluster of two nodes: one cluster for all of
-//! it, because making one takes longer than everything that is done with it.
+//! it, because making one takes longer than everything that is done with it. `WHARF_SEED` repeats a
+//! run's choice of the moments at which `up` is killed.
 
 mod again;
 mod create;
