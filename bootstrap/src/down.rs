@@ -45,12 +45,15 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     );
     let mut record = record.unwrap_or_else(|| Record {
         name: name.clone(),
-        stage: Stage::Deleted,
+        stage: Stage::Deleted {
+            unfinished_since: None,
+        },
         port: 0,
         nodes: 0,
         data: data.clone(),
         kubernetes_image: None,
     });
+    let unfinished_since = record.unfinished_since();
     if !nodes.is_empty() {
         // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
         record.stage = Stage::Intended {
@@ -67,7 +70,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
                 cluster.delete(home.lock()?),
             )
             .await?;
-        record.stage = Stage::Deleted;
+        record.stage = Stage::Deleted { unfinished_since };
         home.write(&record)?;
     }
     if args.purge && data.exists() {
@@ -78,7 +81,9 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         steps
             .run(&format!("Delete the images in {}", data.display()), purge)
             .await?;
-        home.forget()?;
+        if unfinished_since.is_none() {
+            home.forget()?;
+        }
     }
     let kept = data.exists();
     let text = match (nodes.is_empty(), kept) {

@@ -53,7 +53,11 @@ pub(crate) enum Stage {
         first_node: String,
     },
     /// The cluster was deleted; the images are still there.
-    Deleted,
+    Deleted {
+        /// Where it was not even whole: since when it was to be made. The engine may still come with nodes of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unfinished_since: Option<i64>,
+    },
 }
 
 impl Record {
@@ -62,9 +66,18 @@ impl Record {
         matches!(&self.stage, Stage::Created { first_node } if nodes.first().is_some_and(|node| node.id == *first_node))
     }
 
+    /// Since when a cluster was to be made that was never finished.
+    pub(crate) fn unfinished_since(&self) -> Option<i64> {
+        match self.stage {
+            Stage::Intended { since } => Some(since),
+            Stage::Created { .. } => None,
+            Stage::Deleted { unfinished_since } => unfinished_since,
+        }
+    }
+
     /// Whether these nodes are what an unfinished intent of ours left: made after it, with its data directory.
     pub(crate) fn left_half_made(&self, nodes: &[Node]) -> bool {
-        let Stage::Intended { since } = self.stage else {
+        let Some(since) = self.unfinished_since() else {
             return false;
         };
         // Where Docker runs in a virtual machine, it has a clock of its own and may put a prefix before the host's paths.
@@ -277,6 +290,15 @@ mod tests {
             "another data directory"
         );
         assert!(!intent.left_half_made(&[]), "nothing");
+        let deleted = |unfinished_since| record(Stage::Deleted { unfinished_since });
+        assert!(
+            deleted(Some(1000)).left_half_made(&[node("a", 1002, "/data")]),
+            "it came after it was deleted"
+        );
+        assert!(
+            !deleted(None).left_half_made(&[node("a", 1002, "/data")]),
+            "deleted as a whole"
+        );
         assert!(
             !record(Stage::Created {
                 first_node: "a".into()
