@@ -89,6 +89,7 @@ impl Bed {
         engine::ensure(&bed)?;
         cluster::remove_abandoned(&bed)?;
         engine::heal_network(&bed)?;
+        engine::remove_orphaned_bridges(&bed)?;
         tools::ensure(&bed, tools)?;
         bed.node_image = images::ensure(&bed)?;
         Ok(bed)
