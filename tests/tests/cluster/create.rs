@@ -52,9 +52,9 @@ pub(crate) fn killed_while_creating(world: &World) -> Result<()> {
     let mut up = Up::start(world)?;
     up.reaches("Delete what is left")?;
     has_begun(world, &mut up)?;
-    up.kill()?;
     // What it has started is to be there still, however long the following takes here.
     up.signal_all(Signal::STOP)?;
+    up.kill()?;
     // Who came in now would find a half-made cluster, and delete it under its maker's hands.
     let overtaking = command::finish(world.up()?.args(["--wait", "1s"]), PATIENCE)?;
     up.signal_all(Signal::CONT)?;
