@@ -49,12 +49,22 @@ pub(crate) fn interrupted(world: &World) -> Result<()> {
 }
 
 pub(crate) fn killed_while_creating(world: &World) -> Result<()> {
-    let mut up = Up::start(world)?;
-    up.reaches("Delete what is left")?;
-    has_begun(world, &mut up)?;
-    // What it has started is to be there still, however long the following takes here.
-    up.signal_all(Signal::STOP)?;
-    up.kill()?;
+    // A program that says something at the very moment of the kill has nobody to say it to, and ends
+    // as well; then there is nothing to overtake, and another try is due.
+    let mut tries = 0;
+    let up = loop {
+        tries += 1;
+        let mut up = Up::start(world)?;
+        up.reaches("Delete what is left")?;
+        has_begun(world, &mut up)?;
+        up.kill()?;
+        // What it has started is to be there still, however long the following takes here.
+        match up.signal_all(Signal::STOP) {
+            Ok(()) => break up,
+            Err(error) if tries == 5 => return Err(error),
+            Err(_) => {}
+        }
+    };
     // Who came in now would find a half-made cluster, and delete it under its maker's hands.
     let overtaking = command::finish(world.up()?.args(["--wait", "1s"]), PATIENCE)?;
     up.signal_all(Signal::CONT)?;
