@@ -31,6 +31,16 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Serve a registry
     Serve(crate::serve::ServeArgs),
+    /// Collect garbage now: blobs that nothing needs, abandoned uploads, orphaned files
+    Gc(crate::store::GcArgs),
+    /// Read all blobs of a registry again, and say which are damaged
+    Scrub(crate::store::DirectoryArgs),
+    /// Ask about what a registry keeps
+    #[command(subcommand)]
+    Image(crate::store::ImageCommand),
+    /// Put a registry's catalog back that was lost
+    #[command(subcommand)]
+    Catalog(crate::store::CatalogCommand),
     /// Make localhost:PORT of a node lead to the registry (runs in the cluster)
     #[command(hide = true)]
     Relay(crate::relay::RelayArgs),
@@ -146,26 +156,35 @@ pub(crate) fn completion(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// `90s`, `5m`, `1h`, or seconds.
+/// `90s`, `5m`, `1h`, or seconds; a day at most.
 fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
+    bounded_duration(text, 86_400).ok_or_else(|| complaint("24h"))
+}
+
+/// `90s`, `5m`, `1h`, `7d`, or seconds; ten years at most.
+pub(crate) fn long_duration(text: &str) -> Result<Duration, String> {
+    bounded_duration(text, 3650 * 86_400).ok_or_else(|| complaint("3650d"))
+}
+
+fn complaint(most: &str) -> String {
+    format!("a duration is like 90s, 5m, 1h or 1d, from 1s to {most}")
+}
+
+fn bounded_duration(text: &str, most: u64) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit());
+    let (digits, unit) = text.split_at(unit.unwrap_or(text.len()));
     let seconds = match unit {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
-        _ => return Err(format!("`{unit}` is no unit: use s, m or h")),
+        "d" => 86_400,
+        _ => return None,
     };
-    let count: u64 = digits
-        .parse()
-        .map_err(|_| "a duration is like 90s, 5m or 1h".to_owned())?;
+    let count: u64 = digits.parse().ok()?;
     count
         .checked_mul(seconds)
-        .filter(|s| (1..=86_400).contains(s))
+        .filter(|seconds| (1..=most).contains(seconds))
         .map(Duration::from_secs)
-        .ok_or_else(|| "between 1s and 24h".to_owned())
 }
 
 #[cfg(test)]
@@ -185,6 +204,8 @@ mod tests {
         for bad in ["", "m", "5x", "0s", "99h", "-1s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(long_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert!(long_duration("3651d").is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod resolve;
 mod serve;
 mod signals;
 mod status;
+mod store;
 mod up;
 
 use std::process::ExitCode;
@@ -61,6 +62,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             interactive(down::run(args), &go_on)
         }
         Command::Status(args) => interactive(status::run(args), "nothing was changed"),
+        Command::Gc(args) => operator(store::gc(args)),
+        Command::Scrub(args) => operator(store::scrub(args)),
+        Command::Image(command) => operator(store::image(command)),
+        Command::Catalog(command) => operator(store::catalog(command)),
         Command::Version => {
             output::result(concat!("wharf ", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)
@@ -70,6 +75,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Runs what an operator asks of a data directory.
+fn operator(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    interactive(command, "nothing was lost; the same command goes on")
 }
 
 /// Runs a command that a person may interrupt; everything it does can be done again.

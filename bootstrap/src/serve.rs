@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::process::Command;
-use wharf_registry::registry::{self, DirectoryError, DirectoryLock, Registry};
+use wharf_registry::registry::{self, DirectoryLock, Registry, Settings};
 use wharf_registry::server::{ListenError, Server};
 
+use crate::cli::long_duration;
 use crate::docker::Docker;
 use crate::exit::Code;
 use crate::output::LogFormat;
+use crate::store::refused;
 use crate::{port, signals};
 
 /// Serve a registry
@@ -58,6 +60,18 @@ pub(crate) struct ServeArgs {
     /// Take images that lack some of their blobs
     #[arg(long, env = "WHARF_ALLOW_MISSING_BLOBS")]
     allow_missing_blobs: bool,
+
+    /// How long a blob that no image needs is kept after it was last pushed, mounted or asked for
+    #[arg(long, value_name = "DURATION", env = "WHARF_GC_GRACE", default_value = "1h", value_parser = long_duration)]
+    gc_grace: Duration,
+
+    /// How long an upload that was broken off can be gone on with
+    #[arg(long, value_name = "DURATION", env = "WHARF_UPLOAD_EXPIRY", default_value = "24h", value_parser = long_duration)]
+    upload_expiry: Duration,
+
+    /// How often the catalog is copied, if it was changed; the two newest copies are kept
+    #[arg(long, value_name = "DURATION", env = "WHARF_CATALOG_COPY_EVERY", default_value = "1h", value_parser = long_duration)]
+    catalog_copy_every: Duration,
 
     /// Seconds to wait for another server to leave the data directory
     #[arg(
@@ -103,7 +117,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         () = &mut stop => return Ok(ExitCode::SUCCESS),
         opened = open(&args, &data) => opened?,
     };
-    let server = listen(&args).await?.with_host_names(args.allow_host);
+    let server = listen(&args)
+        .await?
+        .with_host_names(args.allow_host)
+        .with_control(&data)
+        .with_context(|| format!("could not make the control socket in {}", data.display()))?;
     let registry = Arc::new(registry);
     if args.exec {
         let address = server.addresses().first().copied();
@@ -121,21 +139,16 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn open(args: &ServeArgs, data: &Path) -> anyhow::Result<(Registry, DirectoryLock)> {
-    let patience = Duration::from_secs(args.lock_wait);
-    let (mut registry, lock) =
-        registry::open(data, patience)
-            .await
-            .map_err(|error| match &error {
-                DirectoryError::InUse { .. } => Code::Conflict.error(error.to_string()),
-                _ => error.into(),
-            })?;
-    if args.no_delete {
-        registry = registry.without_deletes();
-    }
-    if args.allow_missing_blobs {
-        registry = registry.with_sparse_images();
-    }
-    Ok((registry, lock))
+    let settings = Settings {
+        deletes: !args.no_delete,
+        sparse_images: args.allow_missing_blobs,
+        grace: args.gc_grace,
+        upload_expiry: args.upload_expiry,
+        copy_every: args.catalog_copy_every,
+    };
+    registry::open(data, Duration::from_secs(args.lock_wait), settings)
+        .await
+        .map_err(refused)
 }
 
 async fn listen(args: &ServeArgs) -> anyhow::Result<Server> {
@@ -266,7 +279,11 @@ impl Drop for ReadyFile {
     }
 }
 
-fn default_data() -> anyhow::Result<PathBuf> {
+/// Where a registry's data is unless told otherwise.
+///
+/// # Errors
+/// There is no home directory.
+pub(crate) fn default_data() -> anyhow::Result<PathBuf> {
     let base = match std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
         Some(base) => PathBuf::from(base),
         None => std::env::home_dir()

@@ -7,6 +7,7 @@ pub mod api;
 pub mod blobs;
 pub mod catalog;
 pub mod client;
+pub mod clock;
 pub mod limits;
 pub mod oci;
 pub mod registry;

@@ -51,3 +51,41 @@ pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(25);
 pub const CATALOG_QUEUE: usize = 1024;
 /// Transactions that the catalog's writer puts into one commit.
 pub const CATALOG_BATCH: usize = 256;
+/// Uses of blobs that are remembered until they are written down.
+pub const REMEMBERED_USES: usize = 100_000;
+/// Blobs that one transaction of garbage collection takes: few, because pushes wait for it.
+pub const GARBAGE_PER_TRANSACTION: usize = 128;
+/// Blobs that a report names one by one.
+pub const GARBAGE_LISTED: usize = 1000;
+/// How long garbage collection pauses at least between two rounds, and at most.
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+/// See [`SHORTEST_PAUSE`].
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// How often the blobs' folders are searched for orphans.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long a file has to lie untouched to be taken for one.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long an orphan stays in quarantine.
+pub const QUARANTINE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Orphans that one sweep takes.
+pub const ORPHANS_PER_SWEEP: usize = 100_000;
+/// What part of all bytes they may be before a person has to look at it: one in so many.
+pub const ORPHANS_PART: u64 = 100;
+/// Within which time every blob is read again.
+pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How fast.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 32 << 20;
+/// How long it pauses when none is due.
+pub const SCRUB_PAUSE: Duration = Duration::from_secs(60);
+/// Blobs that are looked up at a time for that.
+pub const SCRUB_BATCH: usize = 64;
+/// How much of the disk has to be free for new uploads, or a 64th of a small one.
+pub const RESERVE_BYTES: u64 = 512 << 20;
+/// How many files have to be left.
+pub const RESERVE_FILES: u64 = 128;
+/// What is kept back for the catalog, or a 128th of a small disk.
+pub const BALLAST_BYTES: u64 = 64 << 20;
+/// How long garbage is kept on a full disk, and open uploads that nobody goes on with.
+pub const GRACE_WHEN_FULL: Duration = Duration::from_secs(300);
+/// Bytes of an operator's order.
+pub const ORDER_BYTES: u64 = 64 << 10;

@@ -253,20 +253,20 @@ impl From<Error> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, message)
                     .header(header::CONNECTION, HeaderValue::from_static("close"))
             }
-            Error::Blobs(error) if error.is_full() => {
-                // Clients give up at once on DENIED, and would try for minutes with any other code.
-                Self::new(
-                    StatusCode::INSUFFICIENT_STORAGE,
-                    ErrorCode::Denied,
-                    "the registry's disk is full; free some space on it",
-                )
-            }
+            // Clients give up at once on DENIED, and would try for minutes with any other code.
+            error if error.is_full() => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                ErrorCode::Denied,
+                Error::Full.to_string(),
+            ),
             Error::Catalog(catalog::Error::ReadOnly) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::Denied,
                 "the registry is read-only since its disk failed; its log says more",
             ),
-            Error::Blobs(_) | Error::Catalog(_) | Error::Random(_) => Self::internal(),
+            Error::Full | Error::Blobs(_) | Error::Catalog(_) | Error::Random(_) => {
+                Self::internal()
+            }
         };
         answer.cause = Some(Box::new(error));
         answer

@@ -46,11 +46,13 @@ async fn health(State(registry): State<Arc<Registry>>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(status)).into_response()
 }
 
-/// Says whether pushes and pulls are served.
+/// Says whether pushes and pulls are served. A full disk is said and not held against it: pulls and
+/// deletes go on, and traffic that was led elsewhere would find nothing there.
 async fn ready(State(registry): State<Arc<Registry>>) -> Response {
-    let (code, status) = match registry.is_read_only() {
-        false => (StatusCode::OK, "ok"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
+    let (code, status) = match (registry.is_read_only(), registry.is_full()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "read-only"),
+        (false, true) => (StatusCode::OK, "disk-full"),
+        (false, false) => (StatusCode::OK, "ok"),
     };
     let status = axum::Json(serde_json::json!({"status": status}));
     (code, [(header::CACHE_CONTROL, "no-store")], status).into_response()

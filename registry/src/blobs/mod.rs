@@ -21,12 +21,56 @@ pub struct UploadId(Box<str>);
 
 /// Where a blob's bytes are. Every upload has a location of its own, so a digest that is pushed
 /// again never touches the copy that was there before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The digest that the bytes were checked against before they came here.
     pub digest: Digest,
     /// The upload that they came with.
     pub upload: UploadId,
+}
+
+/// An upload that was begun and neither committed nor discarded.
+#[derive(Debug, Clone)]
+pub struct OpenUpload {
+    /// Its name.
+    pub upload: UploadId,
+    /// What the caller of [`BlobStore::create_upload`] noted on it; empty where that was lost.
+    pub session: Vec<u8>,
+    /// Bytes stored.
+    pub size: u64,
+    /// When it was last written to, in seconds since 1970.
+    pub written_at: i64,
+}
+
+/// A blob's bytes as they lie in the store, whoever knows of them.
+#[derive(Debug, Clone)]
+pub struct StoredFile {
+    /// Whose they are.
+    pub location: Location,
+    /// How many they are.
+    pub size: u64,
+    /// When they were last written to, or taken out of sight, in seconds since 1970.
+    pub placed_at: i64,
+}
+
+/// What a store remembers of itself, in a line of text each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The id that the store was made with.
+    StoreId,
+    /// The newest catalog that it was used with.
+    Generation,
+}
+
+/// How much room is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Files that can still be made; nothing where the file system does not count them.
+    pub free_files: Option<u64>,
 }
 
 /// What may go wrong between us and the disk.
@@ -52,6 +96,9 @@ pub enum Error {
         /// Bytes it has.
         actual: u64,
     },
+    /// There are no bytes.
+    #[error("{0:?} is not there")]
+    Missing(Location),
     /// The content has another digest than the client said.
     #[error("the content's digest is {actual}")]
     DigestMismatch {
@@ -70,11 +117,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A place for blobs and for the uploads that become blobs.
 #[async_trait::async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// The id that this store was made with, or nothing in a store that was just made.
-    async fn store_id(&self) -> Result<Option<String>>;
+    /// What the store remembers of itself.
+    async fn note(&self, note: Note) -> Result<Option<String>>;
 
-    /// Gives the store its id, durably. Done once in its life.
-    async fn set_store_id(&self, id: &str) -> Result<()>;
+    /// Makes it remember something, durably.
+    async fn set_note(&self, note: Note, text: &str) -> Result<()>;
 
     /// Begins an upload. `session` are the caller's notes on it, given back by
     /// [`BlobStore::uploads`].
@@ -85,11 +132,8 @@ pub trait BlobStore: Send + Sync + 'static {
         algorithm: Algorithm,
     ) -> Result<Box<dyn UploadWriter>>;
 
-    /// The uploads that were begun and neither committed nor discarded, with their notes.
-    async fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>>;
-
-    /// How many bytes of an upload are stored.
-    async fn upload_size(&self, upload: &UploadId) -> Result<u64>;
+    /// The uploads that were begun and neither committed nor discarded.
+    async fn uploads(&self) -> Result<Vec<OpenUpload>>;
 
     /// Goes on with an upload that has no writer any more: hashes what is stored, whatever that is.
     async fn resume_upload(
@@ -103,6 +147,9 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// `length` bytes of a blob from `offset` on, in large pieces. `size` is what the blob should
     /// have in all; a blob of another size is an error before the first byte.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], [`Error::Io`].
     async fn read(
         &self,
         location: &Location,
@@ -117,6 +164,27 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Gives a blob's space back. No error where there is none.
     async fn delete(&self, location: &Location) -> Result<()>;
+
+    /// A part of all blobs' bytes: `part` counts from 0, and behind the last one there is nothing.
+    async fn list(&self, part: usize) -> Result<Option<Vec<StoredFile>>>;
+
+    /// Takes bytes out of sight at the time `now`, without giving their space back yet.
+    async fn quarantine(&self, location: &Location, now: i64) -> Result<()>;
+
+    /// What was taken out of sight, and when.
+    async fn quarantined(&self) -> Result<Vec<StoredFile>>;
+
+    /// Brings back what was taken out of sight.
+    async fn restore(&self, location: &Location) -> Result<()>;
+
+    /// Gives the space back of what was taken out of sight before `before`.
+    async fn expel(&self, before: i64) -> Result<()>;
+
+    /// How much room is left.
+    async fn space(&self) -> Result<Space>;
+
+    /// Keeps about `bytes` back, to be given up when the room is short; 0 gives them up.
+    async fn keep_ballast(&self, bytes: u64) -> Result<()>;
 }
 
 /// The growing end of one upload.

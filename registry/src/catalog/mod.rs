@@ -7,6 +7,8 @@
 mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Manifest, MediaType, Name, Reference, Tag};
@@ -20,6 +22,68 @@ pub struct BlobRecord {
     pub size: u64,
     /// Where they are.
     pub location: Location,
+    /// Whether no manifest of the repository needs it, so that it goes when nobody asks for it.
+    pub loose: bool,
+}
+
+/// A blob that a repository has and that no manifest of the repository needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LooseBlob {
+    /// The repository.
+    pub repository: Name,
+    /// The blob.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last pushed, mounted or asked for, in seconds since 1970.
+    pub last_used: i64,
+    /// What the catalog knows it by: its last use as listed, its repository, its blob.
+    key: (i64, i64, i64),
+}
+
+/// What a collection took out of the catalog.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Blobs that repositories had, and have no more.
+    pub memberships: usize,
+    /// The bytes that nothing names any more, with how many there are.
+    pub blobs: Vec<(Location, u64)>,
+}
+
+/// The copy of a blob that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Where it is.
+    pub location: Location,
+    /// Bytes it should have.
+    pub size: u64,
+    /// When they were last hashed, in seconds since 1970.
+    pub verified_at: i64,
+    /// Whether they were found wrong.
+    pub bad: bool,
+}
+
+/// A repository that keeps a blob, and why it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeper {
+    /// The repository.
+    pub repository: Name,
+    /// Why.
+    pub by: KeptBy,
+}
+
+/// What keeps a blob in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptBy {
+    /// A manifest that is made of it.
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// The tags that point to it.
+        tags: Vec<Tag>,
+    },
+    /// Its last use, in seconds since 1970, until the grace is over.
+    Use(i64),
 }
 
 /// A manifest, as it was pushed.
@@ -71,10 +135,11 @@ pub enum Condition {
 }
 
 /// What became of a blob that was to be deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobDeletion {
-    /// The repository does not have it any more.
-    Deleted,
+    /// The repository does not have it any more. Where it was the last one that had it, these bytes
+    /// can go.
+    Deleted(Option<Location>),
     /// The repository did not have it.
     Unknown,
     /// A manifest of the repository is made of it.
@@ -140,6 +205,14 @@ pub enum Error {
     /// What stands in the database cannot have come from us.
     #[error("the catalog holds {0:?}, which this program never writes there")]
     Corrupt(String),
+    /// The database could not be copied.
+    #[error("could not copy the catalog to {to}", to = to.display())]
+    Copy {
+        /// Where to.
+        to: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The server is stopping.
     #[error("the catalog is closed")]
     Closed,
@@ -191,7 +264,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Removes a manifest with the tags that point to it. Says whether there was one.
     async fn delete_manifest(&self, repository: &Name, digest: &Digest) -> Result<bool>;
 
-    /// Takes a blob away from a repository, where no manifest of it needs the blob.
+    /// Takes a blob away from a repository, where no manifest of it needs the blob. Once this has
+    /// returned, bytes that nothing names any more can go.
     async fn delete_blob(&self, repository: &Name, digest: &Digest) -> Result<BlobDeletion>;
 
     /// Those of `digests` that are manifests of the repository.
@@ -215,6 +289,60 @@ pub trait Catalog: Send + Sync + 'static {
     /// Repositories that have a manifest, in ASCII order, `limit` at most, starting behind `last`.
     async fn repositories(&self, last: Option<&str>, limit: usize) -> Result<Page<Name>>;
 
+    /// Blobs that no manifest of their repository needs and that were last used before
+    /// `used_before`, the longest unused first, `limit` at most, starting behind `behind`.
+    async fn loose_blobs(
+        &self,
+        used_before: i64,
+        behind: Option<LooseBlob>,
+        limit: usize,
+    ) -> Result<Vec<LooseBlob>>;
+
+    /// Takes these blobs away from their repositories, except those that were used or needed since
+    /// they were listed. Once this has returned, the bytes that nothing names any more can go.
+    async fn collect(&self, garbage: Vec<LooseBlob>) -> Result<Collected>;
+
+    /// Writes down when loose blobs were used.
+    async fn write_uses(&self, uses: Vec<(Name, Digest, i64)>) -> Result<()>;
+
+    /// Those of `locations` that the catalog names.
+    async fn known_locations(&self, locations: Vec<Location>) -> Result<HashSet<Location>>;
+
+    /// Blobs that were not verified since `before`, the longest ago first.
+    async fn unverified(&self, before: i64, limit: usize) -> Result<Vec<StoredBlob>>;
+
+    /// Blobs that were found wrong.
+    async fn bad_blobs(&self, limit: usize) -> Result<Vec<StoredBlob>>;
+
+    /// The copy of a blob that is in force, whatever repository has it, and good or not.
+    async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>>;
+
+    /// Writes down which copies were found good (`true`) and which wrong. A wrong blob is unknown to
+    /// everyone until it is pushed again. Says how many of them are still in force.
+    async fn record_verified(&self, results: Vec<(Location, bool)>) -> Result<usize>;
+
+    /// What keeps a blob; `limit` reasons of each kind at most.
+    async fn keepers(&self, digest: &Digest, limit: usize) -> Result<Vec<Keeper>>;
+
+    /// Which of the catalogs that this store had this is: it counts up.
+    async fn generation(&self) -> Result<i64>;
+
+    /// Sets it.
+    async fn set_generation(&self, generation: i64) -> Result<()>;
+
+    /// Whether the last process wrote down all that it knew. From now on it counts as not having
+    /// done so, until [`Catalog::end_well`].
+    async fn begin(&self) -> Result<bool>;
+
+    /// Says that all is written down.
+    async fn end_well(&self) -> Result<()>;
+
+    /// Writes a copy of the whole catalog to a file.
+    async fn copy(&self, to: &Path) -> Result<()>;
+
+    /// How often it was changed since it was opened, about: a number that grows.
+    fn changes(&self) -> u64;
+
     /// Whether writes are refused since one failed.
     fn is_read_only(&self) -> bool;
 
@@ -233,6 +361,27 @@ pub trait Catalog: Send + Sync + 'static {
         last: Option<&str>,
         limit: usize,
     ) -> Result<Option<Page<Tag>>>;
+}
+
+impl Error {
+    /// Whether the disk (or a quota) is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+}
+
+impl fmt::Display for Keeper {
+    /// `NAME:TAG`, or `NAME@DIGEST` where no tag points to the manifest, or the repository alone.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.repository)?;
+        match &self.by {
+            KeptBy::Manifest { digest, tags } => match tags.first() {
+                Some(tag) => write!(formatter, ":{tag}"),
+                None => write!(formatter, "@{digest}"),
+            },
+            KeptBy::Use(_) => Ok(()),
+        }
+    }
 }
 
 fn list(digests: &[Digest]) -> String {

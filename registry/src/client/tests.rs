@@ -14,9 +14,13 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 /// A registry in a directory of its own, for as long as the test holds the sender.
 async fn registry() -> (Client, tempfile::TempDir, oneshot::Sender<()>) {
     let directory = tempfile::tempdir().unwrap();
-    let (registry, lock) = registry::open(directory.path(), Duration::ZERO)
-        .await
-        .unwrap();
+    let (registry, lock) = registry::open(
+        directory.path(),
+        Duration::ZERO,
+        registry::Settings::default(),
+    )
+    .await
+    .unwrap();
     let server = Server::listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let client = Client::new(server.addresses()[0]);
     let (stop, stopped) = oneshot::channel();

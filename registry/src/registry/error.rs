@@ -52,6 +52,9 @@ pub enum Error {
     /// More uploads are open than the server takes, and none ended while we waited.
     #[error("too many uploads are open; try again once some of them have ended")]
     TooManyUploads,
+    /// The disk is full, so that no new upload is taken.
+    #[error("the registry's disk is full; free some space on it, or delete images")]
+    Full,
     /// The content is not what the client said.
     #[error("the content's digest is {actual}, not {expected}")]
     DigestMismatch {
@@ -97,6 +100,18 @@ pub enum Error {
 
 /// The result of a rule.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Blobs(error) => error.is_full(),
+            Self::Catalog(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
 
 impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {

@@ -74,9 +74,10 @@ impl Registry {
             payload,
             tags,
             condition,
-            may_be_sparse: self.sparse_images,
+            may_be_sparse: self.settings.sparse_images,
         };
-        let missing = self.catalog.push_manifest(name, new).await?;
+        let stored = self.catalog.push_manifest(name, new).await;
+        let missing = self.heed(stored.map_err(Error::from))?;
         Ok(PushedManifest {
             digest,
             subject,
@@ -176,7 +177,12 @@ impl Registry {
     pub async fn delete_blob(&self, access: &Access, name: &Name, digest: &Digest) -> Result<()> {
         self.check_delete(access, name)?;
         match self.catalog.delete_blob(name, digest).await? {
-            BlobDeletion::Deleted => Ok(()),
+            BlobDeletion::Deleted(last) => {
+                if let Some(location) = last {
+                    self.remove(&location).await;
+                }
+                Ok(())
+            }
             BlobDeletion::Unknown => Err(Error::BlobUnknown(digest.clone())),
             BlobDeletion::Referenced => Err(Error::BlobReferenced(digest.clone())),
         }
@@ -184,7 +190,7 @@ impl Registry {
 
     fn check_delete(&self, access: &Access, name: &Name) -> Result<()> {
         access.check(Action::Delete, name)?;
-        if self.deletes {
+        if self.settings.deletes {
             Ok(())
         } else {
             Err(Error::DeletesDisabled)

@@ -7,64 +7,105 @@
 mod access;
 mod directory;
 mod error;
+mod garbage;
 mod manifests;
+mod orphans;
+mod pushes;
 mod referrers;
+mod room;
+mod scrub;
 mod session;
+mod settings;
+mod upkeep;
 mod uploads;
+mod uses;
+mod why;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::blobs::{self, BlobStore};
 use crate::catalog::{BlobRecord, Catalog};
+use crate::clock::{Clock, seconds};
+use crate::limits;
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
-pub use directory::{DirectoryError, DirectoryLock, open};
+pub use directory::{DirectoryError, DirectoryLock, accept_catalog, open, restore_catalog};
 pub use error::{Error, Result};
+pub use garbage::{Collection, Garbage};
 pub use manifests::{ManifestPush, PushedManifest};
+pub use orphans::Sweep;
 pub use referrers::ReferrerDescriptor;
+pub use scrub::{BadBlob, Scrub};
+pub use settings::Settings;
 pub use uploads::{Content, ContentError};
+pub use why::{Reason, Why};
 
 /// A registry over a catalog and a blob store.
 pub struct Registry {
     catalog: Arc<dyn Catalog>,
     blobs: Arc<dyn BlobStore>,
+    clock: Clock,
+    settings: Settings,
     uploads: uploads::Uploads,
-    deletes: bool,
-    sparse_images: bool,
+    uses: uses::Uses,
+    pushes: pushes::Pushes,
+    room: room::Room,
+    /// Held while garbage is collected.
+    sweeping: Mutex<()>,
+    /// Says that the end has come.
+    stopping: CancellationToken,
+    /// Whether the process before this one wrote down all that it knew.
+    ended_well: bool,
+    /// The generation of the blobs' newest catalog, where this one is older.
+    newer_generation: Option<i64>,
+    /// Where copies of the catalog go.
+    directory: Option<PathBuf>,
 }
 
 impl Registry {
     /// A registry whose open uploads are those that the blob store has.
     ///
     /// # Errors
-    /// Where the blob store cannot be read.
-    pub async fn new(catalog: Arc<dyn Catalog>, blobs: Arc<dyn BlobStore>) -> blobs::Result<Self> {
+    /// Where the blob store cannot be read, or the catalog not be written.
+    async fn new(
+        catalog: Arc<dyn Catalog>,
+        blobs: Arc<dyn BlobStore>,
+        clock: Clock,
+        settings: Settings,
+    ) -> Result<Self> {
         let uploads = uploads::Uploads::load(blobs.as_ref()).await?;
+        // Nobody knows what was asked for in the last moments before a crash. After an orderly end
+        // it is written down; but a client may still be in the middle of a push.
+        let ended_well = catalog.begin().await?;
+        let known_since = match ended_well {
+            true => {
+                let grace = seconds(settings.grace);
+                clock.now() - grace + grace.min(seconds(limits::GRACE_WHEN_FULL))
+            }
+            false => clock.now(),
+        };
         Ok(Self {
             catalog,
             blobs,
+            clock,
+            settings,
             uploads,
-            deletes: true,
-            sparse_images: false,
+            uses: uses::Uses::known_since(known_since),
+            pushes: pushes::Pushes::default(),
+            room: room::Room::default(),
+            sweeping: Mutex::default(),
+            stopping: CancellationToken::new(),
+            ended_well,
+            newer_generation: None,
+            directory: None,
         })
-    }
-
-    /// The same registry, refusing to delete anything.
-    #[must_use]
-    pub fn without_deletes(mut self) -> Self {
-        self.deletes = false;
-        self
-    }
-
-    /// The same registry, taking images some of whose blobs it does not have.
-    #[must_use]
-    pub fn with_sparse_images(mut self) -> Self {
-        self.sparse_images = true;
-        self
     }
 
     /// Whether pushes are refused since a write to the catalog failed.
@@ -83,10 +124,15 @@ impl Registry {
     /// [`Error::BlobUnknown`]
     pub async fn blob(&self, access: &Access, name: &Name, digest: &Digest) -> Result<BlobRecord> {
         access.check(Action::Pull, name)?;
-        self.catalog
-            .blob(name, digest)
-            .await?
-            .ok_or_else(|| Error::BlobUnknown(digest.clone()))
+        let unknown = || Error::BlobUnknown(digest.clone());
+        let blob = self.catalog.blob(name, digest).await?.ok_or_else(unknown)?;
+        if !blob.loose {
+            return Ok(blob);
+        }
+        // Who is told that it is there will not push it. So that is noted before it is told, and it
+        // is told only if the blob is there after that.
+        self.uses.note(name, digest, self.clock.now()).await;
+        self.catalog.blob(name, digest).await?.ok_or_else(unknown)
     }
 
     /// `length` bytes of a blob from `offset` on.
@@ -103,16 +149,31 @@ impl Registry {
         length: u64,
     ) -> Result<BoxStream<'static, blobs::Result<Bytes>>> {
         access.check(Action::Pull, name)?;
-        match self
+        let read = self
             .blobs
             .read(&blob.location, blob.size, offset, length)
-            .await
-        {
-            Err(error @ blobs::Error::Damaged { .. }) => {
-                tracing::error!(error = &error as &dyn std::error::Error, repository = %name, "a blob is damaged");
-                Err(Error::BlobUnknown(blob.location.digest.clone()))
+            .await;
+        match read {
+            Err(blobs::Error::Damaged { .. } | blobs::Error::Missing(_)) => {
+                // Gone since it was looked up, or damaged from outside. Only what is still in force
+                // is damaged.
+                let digest = &blob.location.digest;
+                if let Some(stored) = self.catalog.stored_blob(digest).await?
+                    && stored.location == blob.location
+                {
+                    self.record(&stored, false).await?;
+                }
+                Err(Error::BlobUnknown(digest.clone()))
             }
             result => Ok(result?),
         }
+    }
+
+    /// Notices when the disk is full.
+    fn heed<T>(&self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(Error::is_full) {
+            self.room.ran_out();
+        }
+        result
     }
 }

@@ -1,6 +1,6 @@
 //! One upload session.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, watch};
@@ -14,6 +14,9 @@ use crate::oci::{Algorithm, Name};
 pub(super) struct Notes {
     pub(super) repository: String,
     pub(super) algorithm: String,
+    /// In seconds since 1970.
+    #[serde(default)]
+    pub(super) started: i64,
 }
 
 /// An open upload. At most one request writes to it at a time, the newest: a client that comes back
@@ -25,6 +28,10 @@ pub(super) struct Session {
     /// way.
     epoch: watch::Sender<u64>,
     writer: Mutex<Tail>,
+    /// When it was started, in seconds since 1970.
+    pub(super) started: i64,
+    /// When a request last began or got further.
+    active: AtomicI64,
     /// Bytes stored, for those who only ask.
     size: AtomicU64,
     /// One of the places that open uploads have.
@@ -55,6 +62,7 @@ impl Session {
         algorithm: Algorithm,
         tail: Tail,
         size: u64,
+        (started, active): (i64, i64),
         place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -62,6 +70,8 @@ impl Session {
             algorithm,
             epoch: watch::Sender::new(0),
             writer: Mutex::new(tail),
+            started,
+            active: AtomicI64::new(active),
             size: AtomicU64::new(size),
             _place: place,
         }
@@ -75,6 +85,29 @@ impl Session {
     /// Lets others see how much is stored.
     pub(super) fn publish_size(&self, size: u64) {
         self.size.store(size, Ordering::Release);
+    }
+
+    /// Notes that someone goes on with it.
+    pub(super) fn touch(&self, now: i64) {
+        self.active.store(now, Ordering::Release);
+    }
+
+    /// Closes it if nobody writes to it and nobody has gone on with it since `before`. Says whether it
+    /// did.
+    pub(super) fn close_if_idle(&self, before: i64) -> bool {
+        let Ok(mut tail) = self.writer.try_lock() else {
+            return false;
+        };
+        let idle = self.active.load(Ordering::Acquire) < before;
+        if idle {
+            *tail = Tail::Closed;
+        }
+        idle
+    }
+
+    /// Whether [`close_if_idle`](Self::close_if_idle) would close it.
+    pub(super) fn is_idle(&self, before: i64) -> bool {
+        self.active.load(Ordering::Acquire) < before && self.writer.try_lock().is_ok()
     }
 
     /// Fences off the request that writes now, and waits until it has let go.

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::session::{Claim, Notes, Session, Tail};
 use super::{Access, Action, Error, Registry, Result};
 use crate::blobs::{self, BlobStore, Location, UploadId, UploadWriter};
+use crate::clock::seconds;
 use crate::limits;
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 
@@ -49,28 +50,23 @@ impl Uploads {
     pub(super) async fn load(store: &dyn BlobStore) -> blobs::Result<Self> {
         let places = Arc::new(Semaphore::new(limits::OPEN_UPLOADS));
         let mut sessions = HashMap::new();
-        for (upload, notes) in store.uploads().await? {
-            let place = places.clone().try_acquire_owned();
-            let size = store.upload_size(&upload).await.unwrap_or(0);
-            match (
-                serde_json::from_slice::<Notes>(&notes)
-                    .ok()
-                    .and_then(|notes| notes.parse()),
-                place,
-            ) {
-                (Some((repository, algorithm)), Ok(place)) => {
-                    sessions.insert(
-                        upload,
-                        Arc::new(Session::new(
-                            repository,
-                            algorithm,
-                            Tail::Dormant,
-                            size,
-                            place,
-                        )),
+        for open in store.uploads().await? {
+            let notes = serde_json::from_slice::<Notes>(&open.session).ok();
+            let parsed = notes.and_then(|notes| Some((notes.started, notes.parse()?)));
+            match (parsed, places.clone().try_acquire_owned()) {
+                (Some((started, (repository, algorithm))), Ok(place)) => {
+                    let times = (started, open.written_at);
+                    let session = Session::new(
+                        repository,
+                        algorithm,
+                        Tail::Dormant,
+                        open.size,
+                        times,
+                        place,
                     );
+                    sessions.insert(open.upload, Arc::new(session));
                 }
-                _ => store.discard_upload(&upload).await?,
+                _ => store.discard_upload(&open.upload).await?,
             }
         }
         Ok(Self {
@@ -111,6 +107,19 @@ impl Uploads {
         self.sessions().remove(upload);
     }
 
+    /// Whether an upload is open, in whatever repository.
+    pub(super) fn is_open(&self, upload: &UploadId) -> bool {
+        self.sessions().contains_key(upload)
+    }
+
+    /// The repositories of all open uploads, and when those were started.
+    pub(super) fn starts(&self) -> Vec<(Name, i64)> {
+        self.sessions()
+            .values()
+            .map(|session| (session.repository.clone(), session.started))
+            .collect()
+    }
+
     async fn place(&self) -> Result<OwnedSemaphorePermit> {
         match tokio::time::timeout(
             limits::OPEN_UPLOAD_WAIT,
@@ -136,15 +145,23 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<UploadId> {
         access.check(Action::Push, name)?;
+        if self.is_full() {
+            return Err(Error::Full);
+        }
         let place = self.uploads.place().await?;
         let upload = UploadId::random()?;
+        let started = self.clock.now();
         let notes = Notes {
             repository: name.to_string(),
             algorithm: algorithm.to_string(),
+            started,
         };
         let notes = serde_json::to_vec(&notes).unwrap_or_default();
-        let writer = self.blobs.create_upload(&upload, &notes, algorithm).await?;
-        let session = Session::new(name.clone(), algorithm, Tail::Open(writer), 0, place);
+        let created = self.blobs.create_upload(&upload, &notes, algorithm).await;
+        let writer = self.heed(created.map_err(Error::from))?;
+        let times = (started, started);
+        let session = Session::new(name.clone(), algorithm, Tail::Open(writer), 0, times, place);
+        self.note_push(name, started);
         self.uploads
             .sessions()
             .insert(upload.clone(), Arc::new(session));
@@ -157,7 +174,7 @@ impl Registry {
     /// [`Error::UploadUnknown`]
     pub fn upload_size(&self, access: &Access, name: &Name, upload: &UploadId) -> Result<u64> {
         access.check(Action::Push, name)?;
-        Ok(self.uploads.session(name, upload)?.size())
+        Ok(self.session(name, upload)?.size())
     }
 
     /// Adds a body to an open upload, as it arrives, and returns the upload's size. With a `range`
@@ -176,10 +193,12 @@ impl Registry {
         body: Content<'_>,
     ) -> Result<u64> {
         access.check(Action::Push, name)?;
-        let session = self.uploads.session(name, upload)?;
+        let session = self.session(name, upload)?;
         let mut claim = session.claim().await?;
-        self.append_to(&session, &mut claim, upload, range, body)
-            .await
+        self.heed(
+            self.append_to(&session, &mut claim, upload, range, body)
+                .await,
+        )
     }
 
     /// Adds the last body to an open upload, compares the whole with `digest` and makes it a blob
@@ -199,7 +218,7 @@ impl Registry {
         body: Content<'_>,
     ) -> Result<()> {
         access.check(Action::Push, name)?;
-        let session = match self.uploads.session(name, upload) {
+        let session = match self.session(name, upload) {
             Ok(session) => session,
             Err(unknown) => {
                 return if self.has_finished(name, upload, digest).await? {
@@ -226,13 +245,15 @@ impl Registry {
             self.uploads.finish(name, upload, digest);
             return Ok(());
         }
-        self.append_to(&session, &mut claim, upload, range, body)
-            .await?;
+        self.heed(
+            self.append_to(&session, &mut claim, upload, range, body)
+                .await,
+        )?;
         // The upload is whole. Whatever happens now, it is over.
         let Tail::Open(writer) = std::mem::replace(&mut *claim.tail, Tail::Dormant) else {
             return Err(Error::UploadUnknown(upload.clone()));
         };
-        let committed = self.commit(name, upload, digest, writer).await;
+        let committed = self.heed(self.commit(name, upload, digest, writer).await);
         *claim.tail = Tail::Closed;
         match &committed {
             Ok(()) => self.uploads.finish(name, upload, digest),
@@ -254,7 +275,7 @@ impl Registry {
         upload: &UploadId,
     ) -> Result<()> {
         access.check(Action::Push, name)?;
-        let session = self.uploads.session(name, upload)?;
+        let session = self.session(name, upload)?;
         let mut claim = session.claim().await?;
         if matches!(
             std::mem::replace(&mut *claim.tail, Tail::Closed),
@@ -284,6 +305,40 @@ impl Registry {
             return Ok(false);
         }
         Ok(self.catalog.mount(name, digest, from).await?)
+    }
+
+    /// Closes uploads that nobody has gone on with for long, or only counts them.
+    pub(super) async fn expire_uploads(&self, dry_run: bool) -> Result<usize> {
+        let before = self.clock.now() - seconds(self.upload_expiry());
+        let sessions: Vec<_> = self
+            .uploads
+            .sessions()
+            .iter()
+            .map(|(upload, session)| (upload.clone(), session.clone()))
+            .collect();
+        let mut expired = 0;
+        for (upload, session) in sessions {
+            if dry_run {
+                expired += usize::from(session.is_idle(before));
+            } else if session.close_if_idle(before) {
+                self.discard(&upload).await?;
+                expired += 1;
+            }
+        }
+        Ok(expired)
+    }
+
+    /// A repository's open upload, which someone goes on with.
+    fn session(&self, name: &Name, upload: &UploadId) -> Result<Arc<Session>> {
+        let session = self.uploads.session(name, upload)?;
+        session.touch(self.clock.now());
+        self.note_push(name, session.started);
+        Ok(session)
+    }
+
+    fn note_push(&self, name: &Name, started: i64) {
+        let grace = seconds(self.settings.grace);
+        self.pushes.note(name, started, self.clock.now(), grace);
     }
 
     async fn append_to(
@@ -322,6 +377,7 @@ impl Registry {
         };
         let size = writer.size();
         session.publish_size(size);
+        session.touch(self.clock.now());
         // After a failed write the file has to be looked at anew.
         if !matches!(result, Err(Error::Blobs(_))) {
             *claim.tail = Tail::Open(writer);
@@ -360,7 +416,7 @@ impl Registry {
     async fn enter(&self, name: &Name, location: &Location, size: u64) -> Result<()> {
         let Location { digest, upload } = location;
         for superfluous in self.catalog.add_blob(name, digest, size, upload).await? {
-            self.blobs.delete(&superfluous).await?;
+            self.remove(&superfluous).await;
         }
         Ok(self.blobs.discard_upload(upload).await?)
     }

@@ -1,12 +1,14 @@
 //! From sockets to requests: listeners, limits and an orderly end.
 
 mod accept;
+mod control;
 mod guard;
 mod listen;
 mod log;
 mod stream;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::middleware;
@@ -17,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::registry::Registry;
 use crate::{api, limits};
 
+pub use control::{ControlError, Order, Report, give_order};
 pub use listen::{ListenError, is_missing, listen};
 
 /// A server that listens and does not answer yet.
@@ -24,6 +27,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     host_names: Arc<[String]>,
+    control: Option<control::Listener>,
 }
 
 impl Server {
@@ -43,6 +47,7 @@ impl Server {
             listeners,
             addresses,
             host_names: Arc::default(),
+            control: None,
         })
     }
 
@@ -52,6 +57,16 @@ impl Server {
     pub fn with_host_names(mut self, names: Vec<String>) -> Self {
         self.host_names = names.into();
         self
+    }
+
+    /// The same server, which also takes orders from its operator: on a socket in `directory`, which
+    /// only the directory's owner can reach.
+    ///
+    /// # Errors
+    /// Where the socket cannot be made.
+    pub fn with_control(mut self, directory: &Path) -> std::io::Result<Self> {
+        self.control = Some(control::Listener::new(directory)?);
+        Ok(self)
     }
 
     /// The addresses listened on, with the ports that the system chose where 0 was asked for.
@@ -64,7 +79,11 @@ impl Server {
     pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
         let graceful = Arc::new(GracefulShutdown::new());
         let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
-        let router = api::router(registry);
+        let router = api::router(registry.clone());
+        let house = tokio::spawn(registry.clone().keep_house());
+        let control = self
+            .control
+            .map(|listener| tokio::spawn(control::answer(listener, registry.clone())));
         let mut loops = Vec::new();
         for (listener, address) in self.listeners.into_iter().zip(self.addresses) {
             let hosts = guard::Hosts::new(self.host_names.clone(), address.ip());
@@ -82,14 +101,17 @@ impl Server {
             // Ended, it has let go of its share of `graceful`.
             let _ = accepting.await;
         }
-        let Some(graceful) = Arc::into_inner(graceful) else {
-            return;
-        };
-        if tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown())
-            .await
-            .is_err()
+        if let Some(graceful) = Arc::into_inner(graceful)
+            && tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown())
+                .await
+                .is_err()
         {
             tracing::warn!("some requests did not finish in time; they are cut off");
         }
+        if let Some(control) = control {
+            control.abort();
+        }
+        registry.end().await;
+        house.abort();
     }
 }

@@ -139,7 +139,8 @@ fn catalog_and_blobs_that_do_not_belong_together_are_not_served() -> Result<()> 
     // A lost catalog: a new one would know none of the blobs.
     let (catalog, away) = (one.data().join("catalog.db"), one.scratch().join("away"));
     fs::rename(&catalog, &away)?;
-    ensure!(refused(&one.data())?.contains("do not belong together"));
+    ensure!(refused(&one.data())?.contains("wharf catalog restore"));
+    ensure!(!catalog.exists(), "a new catalog was made");
     fs::write(
         &catalog,
         "no database, but long enough to be looked at as one".repeat(100),

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Location, Result, UploadId, remove_file};
-use crate::blobs::Error;
+use crate::blobs::{Error, Note, OpenUpload};
 use crate::oci::Algorithm;
 
 /// The paths of a store. Only parsed digests and upload ids can become one.
@@ -62,8 +63,30 @@ impl Layout {
         Ok(())
     }
 
-    pub(super) fn store_id(&self) -> PathBuf {
-        self.blobs.join("store-id")
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn note(&self, note: Note) -> PathBuf {
+        self.blobs.join(match note {
+            Note::StoreId => "store-id",
+            Note::Generation => "generation",
+        })
+    }
+
+    pub(super) fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+
+    /// The folders that blobs are in, in some order.
+    pub(super) fn blob_part(&self, part: usize) -> Option<(Algorithm, PathBuf)> {
+        let algorithm = *Algorithm::ALL.get(part / 256)?;
+        let folder = self.blobs.join(algorithm.as_str());
+        Some((algorithm, folder.join(format!("{:02x}", part % 256))))
+    }
+
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
     }
 
     pub(super) fn sync_blobs(&self) -> Result<()> {
@@ -79,8 +102,7 @@ impl Layout {
     }
 
     pub(super) fn blob(&self, location: &Location) -> PathBuf {
-        self.blob_folder(location)
-            .join(format!("{}.{}", location.digest.hex(), location.upload))
+        self.blob_folder(location).join(file_name(location))
     }
 
     pub(super) fn upload(&self, upload: &UploadId) -> PathBuf {
@@ -97,7 +119,7 @@ impl Layout {
 
     /// The uploads on disk with their notes; empty notes where a crash came before they were
     /// written.
-    pub(super) fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>> {
+    pub(super) fn uploads(&self) -> Result<Vec<OpenUpload>> {
         let mut uploads = Vec::new();
         for entry in fs::read_dir(&self.uploads).map_err(Error::io("list", &self.uploads))? {
             let entry = entry.map_err(Error::io("list", &self.uploads))?;
@@ -114,7 +136,17 @@ impl Layout {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
                 Err(error) => return Err(Error::io("read", &path)(error)),
             };
-            uploads.push((upload, session));
+            let data = fs::symlink_metadata(self.upload_data(&upload)).ok();
+            let written = match &data {
+                Some(data) => Some(data.mtime()),
+                None => fs::symlink_metadata(&path).ok().map(|notes| notes.mtime()),
+            };
+            uploads.push(OpenUpload {
+                upload,
+                session,
+                size: data.map_or(0, |data| data.len()),
+                written_at: written.unwrap_or(0),
+            });
         }
         Ok(uploads)
     }
@@ -133,6 +165,11 @@ impl Layout {
     }
 }
 
+/// The name of a blob's file in whatever folder.
+pub(super) fn file_name(location: &Location) -> String {
+    format!("{}.{}", location.digest.hex(), location.upload)
+}
+
 /// Makes a folder's entries survive power loss.
 pub(super) fn sync(folder: &Path) -> Result<()> {
     File::open(folder)
@@ -140,6 +177,6 @@ pub(super) fn sync(folder: &Path) -> Result<()> {
         .map_err(Error::io("sync", folder))
 }
 
-fn create_dir(path: &Path) -> Result<()> {
+pub(super) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create", path))
 }

@@ -1,11 +1,14 @@
 //! Blobs as files.
 
+mod files;
 mod layout;
+mod notes;
 mod read;
+mod space;
 mod write;
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +17,9 @@ use std::thread;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::{BlobStore, Error, Location, Result, UploadId, UploadWriter};
+use super::{
+    BlobStore, Error, Location, Note, OpenUpload, Result, Space, StoredFile, UploadId, UploadWriter,
+};
 use crate::oci::Algorithm;
 use layout::Layout;
 
@@ -22,10 +27,13 @@ use layout::Layout;
 ///
 /// ```text
 /// blobs/store-id                              what this store is called
+/// blobs/generation                            the newest catalog that it was used with
 /// blobs/<algorithm>.fan-out                   says that all of the algorithm's folders are there
 /// blobs/<algorithm>/<2 hex>/<hex>.<upload>    a blob; the upload that it came with makes the name unique
 /// uploads/<upload>/session                    the notes of an upload session
 /// uploads/<upload>/data                       its bytes so far
+/// quarantine/<time>/<hex>.<upload>            a file that the catalog did not name, on its way out
+/// ballast                                     room for the catalog when the disk is full
 /// ```
 ///
 /// A file under `blobs/` is always whole: it is renamed there after its digest was checked and its
@@ -63,29 +71,14 @@ impl FsStore {
 
 #[async_trait::async_trait]
 impl BlobStore for FsStore {
-    async fn store_id(&self) -> Result<Option<String>> {
-        self.blocking(|layout| match fs::read_to_string(layout.store_id()) {
-            Ok(id) => Ok(Some(id.trim().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", &layout.store_id())(error)),
-        })
-        .await
+    async fn note(&self, note: Note) -> Result<Option<String>> {
+        self.blocking(move |layout| notes::read(layout, note)).await
     }
 
-    async fn set_store_id(&self, id: &str) -> Result<()> {
-        let line = format!("{id}\n");
-        self.blocking(move |layout| {
-            let path = layout.store_id();
-            // Under another name first: a crash must not leave an empty id behind.
-            let new = path.with_extension("new");
-            let mut file = fs::File::create(&new).map_err(Error::io("create", &new))?;
-            file.write_all(line.as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(Error::io("write", &new))?;
-            fs::rename(&new, &path).map_err(Error::io("rename", &new))?;
-            layout.sync_blobs()
-        })
-        .await
+    async fn set_note(&self, note: Note, text: &str) -> Result<()> {
+        let text = text.to_owned();
+        self.blocking(move |layout| notes::write(layout, note, &text))
+            .await
     }
 
     async fn create_upload(
@@ -102,19 +95,8 @@ impl BlobStore for FsStore {
         Ok(Box::new(writer))
     }
 
-    async fn uploads(&self) -> Result<Vec<(UploadId, Vec<u8>)>> {
-        self.blocking(|layout| layout.uploads()).await
-    }
-
-    async fn upload_size(&self, upload: &UploadId) -> Result<u64> {
-        let upload = upload.clone();
-        self.blocking(move |layout| {
-            let path = layout.upload_data(&upload);
-            Ok(fs::symlink_metadata(&path)
-                .map_err(Error::io("look at", &path))?
-                .len())
-        })
-        .await
+    async fn uploads(&self) -> Result<Vec<OpenUpload>> {
+        self.blocking(layout::Layout::uploads).await
     }
 
     async fn resume_upload(
@@ -166,6 +148,40 @@ impl BlobStore for FsStore {
     async fn delete(&self, location: &Location) -> Result<()> {
         let location = location.clone();
         self.blocking(move |layout| remove_file(&layout.blob(&location)))
+            .await
+    }
+
+    async fn list(&self, part: usize) -> Result<Option<Vec<StoredFile>>> {
+        self.blocking(move |layout| files::list(layout, part)).await
+    }
+
+    async fn quarantine(&self, location: &Location, now: i64) -> Result<()> {
+        let location = location.clone();
+        self.blocking(move |layout| files::quarantine(layout, &location, now))
+            .await
+    }
+
+    async fn quarantined(&self) -> Result<Vec<StoredFile>> {
+        self.blocking(files::quarantined).await
+    }
+
+    async fn restore(&self, location: &Location) -> Result<()> {
+        let location = location.clone();
+        self.blocking(move |layout| files::restore(layout, &location))
+            .await
+    }
+
+    async fn expel(&self, before: i64) -> Result<()> {
+        self.blocking(move |layout| files::expel(layout, before))
+            .await
+    }
+
+    async fn space(&self) -> Result<Space> {
+        self.blocking(space::space).await
+    }
+
+    async fn keep_ballast(&self, bytes: u64) -> Result<()> {
+        self.blocking(move |layout| space::keep_ballast(layout, bytes))
             .await
     }
 }

@@ -33,10 +33,12 @@ pub(super) async fn read(
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let (first, reader) = spawn_blocking(move || {
         let path = layout.blob(&location);
-        let mut file = no_follow()
-            .read(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
+        let mut file = match no_follow().read(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Missing(location));
+            }
+            file => file.map_err(Error::io("open", &path))?,
+        };
         let actual = file.metadata().map_err(Error::io("look at", &path))?.len();
         if actual != size {
             return Err(Error::Damaged {

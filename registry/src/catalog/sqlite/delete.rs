@@ -1,8 +1,9 @@
-//! Deletions. What is taken away here is garbage at most: bytes on disk are never touched.
+//! Deletions. Rows go here, and never bytes on disk: those can go once this is committed.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{BlobDeletion, Result};
+use super::loose;
 use super::write::{find_manifest, find_repository};
 use crate::oci::{Digest, Name, Tag};
 
@@ -20,6 +21,7 @@ pub(super) fn manifest(
     connection: &Connection,
     repository: &Name,
     digest: &Digest,
+    now: i64,
 ) -> Result<bool> {
     let Some(repository) = find_repository(connection, repository)? else {
         return Ok(false);
@@ -30,6 +32,7 @@ pub(super) fn manifest(
     connection
         .prepare_cached("DELETE FROM tag WHERE manifest = ?")?
         .execute([manifest])?;
+    loose::loosen(connection, manifest, now)?;
     // Its references go with it.
     connection
         .prepare_cached("DELETE FROM manifest WHERE id = ?")?
@@ -61,8 +64,6 @@ pub(super) fn blob(
     if referenced {
         return Ok(BlobDeletion::Referenced);
     }
-    connection
-        .prepare_cached("DELETE FROM repository_blob WHERE repository = ? AND blob = ?")?
-        .execute(params![repository, blob])?;
-    Ok(BlobDeletion::Deleted)
+    let last = loose::leave(connection, repository, blob)?;
+    Ok(BlobDeletion::Deleted(last.map(|(location, _)| location)))
 }

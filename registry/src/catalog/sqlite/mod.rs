@@ -1,8 +1,12 @@
 //! The catalog in a SQLite database.
 
 mod delete;
+mod keep;
 mod list;
+mod loose;
+mod meta;
 mod read;
+mod verify;
 mod write;
 mod writer;
 
@@ -14,15 +18,16 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{
-    BlobDeletion, BlobRecord, Catalog, Error, Missing, NewManifest, Page, Referrer, Result,
-    StoredManifest,
+    BlobDeletion, BlobRecord, Catalog, Collected, Error, Keeper, LooseBlob, Missing, NewManifest,
+    Page, Referrer, Result, StoredBlob, StoredManifest,
 };
 use crate::blobs::{Location, UploadId};
+use crate::clock::Clock;
 use crate::oci::{Digest, Name, Reference, Tag};
 use writer::Writer;
 
 /// The format of the database, kept in its `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Connections that read at the same time; each costs some memory, and a read takes microseconds.
 const READERS: usize = 4;
@@ -35,6 +40,7 @@ const READERS: usize = 4;
 /// that.
 pub struct SqliteCatalog {
     store_id: String,
+    clock: Clock,
     writer: Writer,
     readers: Arc<Readers>,
 }
@@ -52,7 +58,7 @@ impl SqliteCatalog {
     ///
     /// # Errors
     /// [`Error::Format`] for a newer wharf's; [`Error::Database`].
-    pub fn open(path: &Path, new_store_id: &str) -> Result<Self> {
+    pub fn open(path: &Path, new_store_id: &str, clock: Clock) -> Result<Self> {
         let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
@@ -69,6 +75,12 @@ impl SqliteCatalog {
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 transaction.commit()?;
             }
+            1 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(include_str!("from_1_to_2.sql"))?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()?;
+            }
             FORMAT => {}
             found => {
                 return Err(Error::Format {
@@ -81,6 +93,7 @@ impl SqliteCatalog {
             connection.query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| {
                 row.get(0)
             })?;
+        loose::cap_uses(&connection, clock.now())?;
         let readers = Readers {
             path: path.to_owned(),
             idle: Mutex::default(),
@@ -88,6 +101,7 @@ impl SqliteCatalog {
         };
         Ok(Self {
             store_id,
+            clock,
             writer: Writer::start(connection)?,
             readers: Arc::new(readers),
         })
@@ -166,22 +180,29 @@ impl Catalog for SqliteCatalog {
         upload: &UploadId,
     ) -> Result<Vec<Location>> {
         let (repository, digest, upload) = (repository.clone(), digest.clone(), upload.clone());
+        let now = self.clock.now();
         self.writer
-            .run(move |connection| write::add_blob(connection, &repository, &digest, size, &upload))
+            .run(move |connection| {
+                write::add_blob(connection, &repository, &digest, size, &upload, now)
+            })
             .await
     }
 
     async fn mount(&self, repository: &Name, digest: &Digest, from: Option<&Name>) -> Result<bool> {
         let (repository, digest, from) = (repository.clone(), digest.clone(), from.cloned());
+        let now = self.clock.now();
         self.writer
-            .run(move |connection| write::mount(connection, &repository, &digest, from.as_ref()))
+            .run(move |connection| {
+                write::mount(connection, &repository, &digest, from.as_ref(), now)
+            })
             .await
     }
 
     async fn push_manifest(&self, repository: &Name, manifest: NewManifest) -> Result<Missing> {
         let repository = repository.clone();
+        let now = self.clock.now();
         self.writer
-            .run(move |connection| write::push_manifest(connection, &repository, &manifest))
+            .run(move |connection| write::push_manifest(connection, &repository, &manifest, now))
             .await
     }
 
@@ -194,8 +215,9 @@ impl Catalog for SqliteCatalog {
 
     async fn delete_manifest(&self, repository: &Name, digest: &Digest) -> Result<bool> {
         let (repository, digest) = (repository.clone(), digest.clone());
+        let now = self.clock.now();
         self.writer
-            .run(move |connection| delete::manifest(connection, &repository, &digest))
+            .run(move |connection| delete::manifest(connection, &repository, &digest, now))
             .await
     }
 
@@ -244,6 +266,99 @@ impl Catalog for SqliteCatalog {
         let last = last.map(str::to_owned);
         self.read(move |connection| list::repositories(connection, last.as_deref(), limit))
             .await
+    }
+
+    async fn loose_blobs(
+        &self,
+        used_before: i64,
+        behind: Option<LooseBlob>,
+        limit: usize,
+    ) -> Result<Vec<LooseBlob>> {
+        self.read(move |connection| loose::list(connection, used_before, behind.as_ref(), limit))
+            .await
+    }
+
+    async fn collect(&self, garbage: Vec<LooseBlob>) -> Result<Collected> {
+        self.writer
+            .run(move |connection| loose::collect(connection, &garbage))
+            .await
+    }
+
+    async fn write_uses(&self, uses: Vec<(Name, Digest, i64)>) -> Result<()> {
+        self.writer
+            .run(move |connection| loose::write_uses(connection, &uses))
+            .await
+    }
+
+    async fn known_locations(&self, locations: Vec<Location>) -> Result<HashSet<Location>> {
+        self.read(move |connection| read::known_locations(connection, locations))
+            .await
+    }
+
+    async fn unverified(&self, before: i64, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.read(move |connection| verify::due(connection, before, limit))
+            .await
+    }
+
+    async fn bad_blobs(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.read(move |connection| verify::bad(connection, limit))
+            .await
+    }
+
+    async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>> {
+        let digest = digest.clone();
+        self.read(move |connection| verify::find(connection, &digest))
+            .await
+    }
+
+    async fn record_verified(&self, results: Vec<(Location, bool)>) -> Result<usize> {
+        let now = self.clock.now();
+        self.writer
+            .run(move |connection| verify::record(connection, &results, now))
+            .await
+    }
+
+    async fn keepers(&self, digest: &Digest, limit: usize) -> Result<Vec<Keeper>> {
+        let digest = digest.clone();
+        self.read(move |connection| keep::keepers(connection, &digest, limit))
+            .await
+    }
+
+    async fn generation(&self) -> Result<i64> {
+        self.read(|connection| Ok(meta::standing(connection)?.generation))
+            .await
+    }
+
+    async fn set_generation(&self, generation: i64) -> Result<()> {
+        self.writer
+            .run(move |connection| meta::set_generation(connection, generation))
+            .await
+    }
+
+    async fn begin(&self) -> Result<bool> {
+        self.writer
+            .run(|connection| {
+                let ended_well = meta::standing(connection)?.ended_well;
+                meta::set_ended_well(connection, false)?;
+                Ok(ended_well)
+            })
+            .await
+    }
+
+    async fn end_well(&self) -> Result<()> {
+        self.writer
+            .run(|connection| meta::set_ended_well(connection, true))
+            .await
+    }
+
+    async fn copy(&self, to: &Path) -> Result<()> {
+        let to = to.to_owned();
+        self.read(move |connection| meta::copy(connection, &to))
+            .await
+    }
+
+    fn changes(&self) -> u64 {
+        self.writer.commits()
     }
 
     fn is_read_only(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Queries.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{BlobRecord, Error, Result, StoredManifest};
@@ -18,18 +20,20 @@ pub(super) fn blob(
     digest: &Digest,
 ) -> Result<Option<BlobRecord>> {
     let mut statement = connection.prepare_cached(
-        "SELECT blob.size, blob.location FROM repository
+        "SELECT blob.size, blob.location, EXISTS (SELECT 1 FROM loose_blob
+             WHERE loose_blob.repository = repository.id AND loose_blob.blob = blob.id)
+         FROM repository
          JOIN repository_blob ON repository_blob.repository = repository.id
          JOIN blob ON blob.id = repository_blob.blob
          WHERE repository.name = ? AND blob.digest = ? AND NOT blob.bad",
     )?;
     let found = statement
         .query_row(params![repository.as_str(), digest.to_string()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
         })
         .optional()?;
     found
-        .map(|(size, upload)| {
+        .map(|(size, upload, loose)| {
             let size = u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?;
             Ok(BlobRecord {
                 size,
@@ -37,6 +41,7 @@ pub(super) fn blob(
                     digest: digest.clone(),
                     upload: upload_id(&upload)?,
                 },
+                loose,
             })
         })
         .transpose()
@@ -46,6 +51,24 @@ pub(super) fn has_blob(connection: &Connection, digest: &Digest) -> Result<bool>
     Ok(connection
         .prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND NOT bad")?
         .exists([digest.to_string()])?)
+}
+
+pub(super) fn known_locations(
+    connection: &Connection,
+    locations: Vec<Location>,
+) -> Result<HashSet<Location>> {
+    let mut find =
+        connection.prepare_cached("SELECT 1 FROM blob WHERE digest = ? AND location = ?")?;
+    let mut known = HashSet::new();
+    for location in locations {
+        if find.exists(params![
+            location.digest.to_string(),
+            location.upload.as_str()
+        ])? {
+            known.insert(location);
+        }
+    }
+    Ok(known)
 }
 
 pub(super) fn manifest(

@@ -1,4 +1,4 @@
--- The catalog, format 1. Digests are text ('sha256:…'), times are seconds since 1970.
+-- The catalog, format 2. Digests are text ('sha256:…'), times are seconds since 1970.
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -20,15 +20,26 @@ CREATE TABLE blob (
     verified_at INTEGER NOT NULL,
     bad         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX blob_by_verification ON blob (verified_at);
 
--- Membership: a repository can see these blobs and no others.
+-- Membership: a repository can see these blobs and no others. A blob lives as long as a repository has it.
 CREATE TABLE repository_blob (
     repository INTEGER NOT NULL REFERENCES repository,
     blob       INTEGER NOT NULL REFERENCES blob,
-    last_used  INTEGER NOT NULL,
     PRIMARY KEY (repository, blob)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repository_blob_by_blob ON repository_blob (blob);
+
+-- The memberships that no manifest of the repository needs, with the time of their last use: what garbage collection
+-- looks at, and all that it looks at. In here or in manifest_blob, and never in both.
+CREATE TABLE loose_blob (
+    repository INTEGER NOT NULL,
+    blob       INTEGER NOT NULL,
+    last_used  INTEGER NOT NULL,
+    PRIMARY KEY (repository, blob),
+    FOREIGN KEY (repository, blob) REFERENCES repository_blob (repository, blob) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX loose_blob_by_use ON loose_blob (last_used, repository, blob);
 
 CREATE TABLE manifest (
     id            INTEGER PRIMARY KEY,

@@ -1,10 +1,9 @@
 //! Transactions. Each runs within a savepoint of the writer's: an error undoes all of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Condition, Error, Missing, NewManifest, Result};
+use super::loose;
 use super::read::upload_id;
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Name, Tag};
@@ -15,6 +14,7 @@ pub(super) fn add_blob(
     digest: &Digest,
     size: u64,
     upload: &UploadId,
+    now: i64,
 ) -> Result<Vec<Location>> {
     let known = connection
         .prepare_cached("SELECT id, location, bad FROM blob WHERE digest = ?")?
@@ -26,7 +26,6 @@ pub(super) fn add_blob(
             ))
         })
         .optional()?;
-    let now = now();
     let size = i64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?;
     let (blob, superfluous) = match known {
         None => {
@@ -63,6 +62,7 @@ pub(super) fn mount(
     repository: &Name,
     digest: &Digest,
     from: Option<&Name>,
+    now: i64,
 ) -> Result<bool> {
     let blob: Option<i64> = connection
         .prepare_cached(
@@ -73,7 +73,7 @@ pub(super) fn mount(
         .query_row(params![digest.to_string(), from.map(Name::as_str)], |row| row.get(0))
         .optional()?;
     let Some(blob) = blob else { return Ok(false) };
-    give(connection, repository, blob, digest, now())?;
+    give(connection, repository, blob, digest, now)?;
     Ok(true)
 }
 
@@ -81,9 +81,9 @@ pub(super) fn push_manifest(
     connection: &Connection,
     repository: &Name,
     new: &NewManifest,
+    now: i64,
 ) -> Result<Missing> {
     let repository = ensure_repository(connection, repository)?;
-    let now = now();
     if let Some(condition) = &new.condition {
         for tag in &new.tags {
             check(connection, repository, tag, condition)?;
@@ -190,6 +190,7 @@ fn insert_manifest(
         match blob {
             Some(blob) => {
                 reference.execute(params![manifest, repository, blob])?;
+                loose::tighten(connection, repository, blob)?;
             }
             None if required => missing.push(digest.clone()),
             None => {
@@ -230,11 +231,8 @@ fn give(
 ) -> Result<()> {
     let repository = ensure_repository(connection, repository)?;
     connection
-        .prepare_cached(
-            "INSERT INTO repository_blob (repository, blob, last_used) VALUES (?, ?, ?)
-             ON CONFLICT (repository, blob) DO UPDATE SET last_used = excluded.last_used",
-        )?
-        .execute(params![repository, blob, now])?;
+        .prepare_cached("INSERT OR IGNORE INTO repository_blob (repository, blob) VALUES (?, ?)")?
+        .execute([repository, blob])?;
     let lacking = connection
         .prepare_cached(
             "INSERT INTO manifest_blob (manifest, repository, blob)
@@ -245,8 +243,9 @@ fn give(
         connection
             .prepare_cached("DELETE FROM missing_blob WHERE repository = ? AND digest = ?")?
             .execute(params![repository, digest.to_string()])?;
+        loose::tighten(connection, repository, blob)?;
     }
-    Ok(())
+    loose::note_use(connection, repository, blob, now)
 }
 
 pub(super) fn find_repository(connection: &Connection, name: &Name) -> Result<Option<i64>> {
@@ -264,11 +263,4 @@ fn ensure_repository(connection: &Connection, name: &Name) -> Result<i64> {
         .prepare_cached("INSERT INTO repository (name) VALUES (?)")?
         .execute([name.as_str()])?;
     Ok(connection.last_insert_rowid())
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }

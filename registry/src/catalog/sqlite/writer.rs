@@ -1,7 +1,7 @@
 //! The one thread that writes to the database.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -15,6 +15,7 @@ pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     /// Set for good once a commit failed in a way that leaves open what is on disk.
     read_only: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -27,11 +28,12 @@ impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(limits::CATALOG_QUEUE);
         let read_only = Arc::new(AtomicBool::new(false));
+        let commits = Arc::new(AtomicU64::new(0));
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
             .spawn({
-                let read_only = read_only.clone();
-                move || write(connection, queue, &read_only)
+                let (read_only, commits) = (read_only.clone(), commits.clone());
+                move || write(connection, queue, &read_only, &commits)
             })
             .map_err(|error| {
                 Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -39,6 +41,7 @@ impl Writer {
         Ok(Self {
             jobs: Some(jobs),
             read_only,
+            commits,
             thread: Some(thread),
         })
     }
@@ -66,6 +69,11 @@ impl Writer {
     pub(super) fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::Acquire)
     }
+
+    /// How many batches were committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Writer {
@@ -79,7 +87,12 @@ impl Drop for Writer {
 
 /// Takes what is waiting, runs it as one transaction, answers; until nobody can ask any more. Many
 /// concurrent pushes share one sync of the disk this way, and a lone one waits for nobody.
-fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>, failed: &AtomicBool) {
+fn write(
+    mut connection: Connection,
+    mut queue: mpsc::Receiver<Job>,
+    failed: &AtomicBool,
+    commits: &AtomicU64,
+) {
     let mut batch = Vec::new();
     let mut read_only = false;
     while queue.blocking_recv_many(&mut batch, limits::CATALOG_BATCH) > 0 {
@@ -90,6 +103,7 @@ fn write(mut connection: Connection, mut queue: mpsc::Receiver<Job>, failed: &At
             continue;
         }
         let (answers, committed) = run(&mut connection, jobs);
+        commits.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &committed {
             // After an I/O error nobody knows what is on disk: pages that could not be written may
             // be gone from memory as well.
