@@ -145,6 +145,7 @@ async fn open(args: &ServeArgs, data: &Path) -> anyhow::Result<(Registry, Direct
         grace: args.gc_grace,
         upload_expiry: args.upload_expiry,
         copy_every: args.catalog_copy_every,
+        ..Settings::default()
     };
     registry::open(data, Duration::from_secs(args.lock_wait), settings)
         .await

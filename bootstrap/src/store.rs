@@ -208,6 +208,8 @@ impl DirectoryArgs {
             Err(ControlError::NotRunning(_)) => {
                 let settings = Settings {
                     grace,
+                    // Without a server, nobody is in the middle of anything.
+                    settle: Duration::ZERO,
                     ..Settings::default()
                 };
                 let (registry, _lock) = open(&path, settings).await?;

@@ -311,6 +311,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// Blobs that were not verified since `before`, the longest ago first.
     async fn unverified(&self, before: i64, limit: usize) -> Result<Vec<StoredBlob>>;
 
+    /// All blobs that were not found wrong, in the order of their digests, starting behind `behind`.
+    async fn stored_blobs(&self, behind: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>>;
+
     /// Blobs that were found wrong.
     async fn bad_blobs(&self, limit: usize) -> Result<Vec<StoredBlob>>;
 

@@ -32,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::{self, BlobStore};
 use crate::catalog::{BlobRecord, Catalog};
 use crate::clock::{Clock, seconds};
-use crate::limits;
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
@@ -87,7 +86,7 @@ impl Registry {
         let known_since = match ended_well {
             true => {
                 let grace = seconds(settings.grace);
-                clock.now() - grace + grace.min(seconds(limits::GRACE_WHEN_FULL))
+                clock.now() - grace + grace.min(seconds(settings.settle))
             }
             false => clock.now(),
         };

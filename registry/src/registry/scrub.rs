@@ -34,29 +34,26 @@ pub struct BadBlob {
 }
 
 impl Registry {
-    /// Reads every blob again that was not verified since `before`, at `rate` bytes per second or as
-    /// fast as the disk gives them. A blob that is wrong is unknown to clients from then on, so that the next push
-    /// of it stores it anew.
+    /// Reads every blob again, now, as fast as the disk gives them. A blob that is wrong is unknown to
+    /// clients from then on, so that the next push of it stores it anew.
     ///
     /// # Errors
     /// Where the catalog fails.
-    pub async fn scrub(&self, before: i64, rate: Option<u64>) -> Result<Scrub> {
+    pub async fn scrub(&self) -> Result<Scrub> {
         let mut scrub = Scrub::default();
+        let mut last: Option<Digest> = None;
         loop {
-            let due = self.catalog.unverified(before, limits::SCRUB_BATCH).await?;
-            if due.is_empty() {
-                break;
-            }
-            for blob in due {
-                let started = Instant::now();
-                let good = self.is_good(&blob).await;
+            let behind = last.take();
+            let blobs = self
+                .catalog
+                .stored_blobs(behind.as_ref(), limits::SCRUB_BATCH)
+                .await?;
+            let Some(end) = blobs.last() else { break };
+            last = Some(end.location.digest.clone());
+            for blob in blobs {
+                self.verify(&blob).await?;
                 scrub.blobs += 1;
                 scrub.bytes += blob.size;
-                self.record(&blob, good).await?;
-                if let Some(rate) = rate {
-                    let due = Duration::from_secs_f64(blob.size as f64 / rate.max(1) as f64);
-                    tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
-                }
             }
         }
         for blob in self.catalog.bad_blobs(limits::GARBAGE_LISTED).await? {
@@ -70,12 +67,28 @@ impl Registry {
         Ok(scrub)
     }
 
-    /// Reads every blob again, now.
+    /// Reads those blobs again that were not verified since `before`, at `rate` bytes per second.
     ///
     /// # Errors
     /// Where the catalog fails.
-    pub async fn scrub_all(&self) -> Result<Scrub> {
-        self.scrub(self.clock.now(), None).await
+    pub(super) async fn scrub_due(&self, before: i64, rate: u64) -> Result<()> {
+        loop {
+            let due = self.catalog.unverified(before, limits::SCRUB_BATCH).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            for blob in due {
+                let started = Instant::now();
+                self.verify(&blob).await?;
+                let due = Duration::from_secs_f64(blob.size as f64 / rate.max(1) as f64);
+                tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
+            }
+        }
+    }
+
+    async fn verify(&self, blob: &StoredBlob) -> Result<()> {
+        let good = self.is_good(blob).await;
+        self.record(blob, good).await
     }
 
     /// Writes down whether a copy is good.

@@ -11,6 +11,9 @@ pub struct Settings {
     pub sparse_images: bool,
     /// How long a blob that nothing needs is kept after its last use.
     pub grace: Duration,
+    /// How long nothing is taken after a start, for clients that were in the middle of a push when the
+    /// server before this one ended; the grace at most.
+    pub settle: Duration,
     /// How long an upload waits for its next request.
     pub upload_expiry: Duration,
     /// How often the catalog is copied, if it was changed.
@@ -23,6 +26,7 @@ impl Default for Settings {
             deletes: true,
             sparse_images: false,
             grace: Duration::from_secs(3600),
+            settle: Duration::from_secs(300),
             upload_expiry: Duration::from_secs(24 * 3600),
             copy_every: Duration::from_secs(3600),
         }

@@ -83,7 +83,7 @@ impl Registry {
         loop {
             tokio::time::sleep(limits::SCRUB_PAUSE).await;
             let before = self.clock.now() - seconds(limits::SCRUB_EVERY);
-            let scrub = self.scrub(before, Some(limits::SCRUB_BYTES_PER_SECOND));
+            let scrub = self.scrub_due(before, limits::SCRUB_BYTES_PER_SECOND);
             log("verify blobs", scrub.await);
         }
     }

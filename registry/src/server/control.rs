@@ -79,7 +79,7 @@ impl Order {
                     collection: registry.collect_garbage(dry_run).await?,
                     sweep: registry.sweep_orphans(orphans, dry_run).await?,
                 },
-                Self::Scrub => Report::Scrubbed(registry.scrub_all().await?),
+                Self::Scrub => Report::Scrubbed(registry.scrub().await?),
                 Self::Why { digest } => match digest.parse::<Digest>() {
                     Ok(digest) => Report::Kept(registry.why(&digest).await?),
                     Err(error) => Report::Failed(error.to_string()),

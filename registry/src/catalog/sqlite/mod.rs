@@ -72,6 +72,8 @@ impl SqliteCatalog {
                     "INSERT INTO meta (key, value) VALUES ('store_id', ?)",
                     [new_store_id],
                 )?;
+                // Nothing was lost before there was anything.
+                meta::set_ended_well(&transaction, true)?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 transaction.commit()?;
             }
@@ -297,6 +299,12 @@ impl Catalog for SqliteCatalog {
 
     async fn unverified(&self, before: i64, limit: usize) -> Result<Vec<StoredBlob>> {
         self.read(move |connection| verify::due(connection, before, limit))
+            .await
+    }
+
+    async fn stored_blobs(&self, behind: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
+        let behind = behind.cloned();
+        self.read(move |connection| verify::all(connection, behind.as_ref(), limit))
             .await
     }
 

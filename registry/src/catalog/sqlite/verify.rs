@@ -23,6 +23,23 @@ pub(super) fn due(connection: &Connection, before: i64, limit: usize) -> Result<
         .collect()
 }
 
+/// Blobs that are not known to be bad, in the order of their digests.
+pub(super) fn all(
+    connection: &Connection,
+    behind: Option<&Digest>,
+    limit: usize,
+) -> Result<Vec<StoredBlob>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let behind = behind.map(Digest::to_string).unwrap_or_default();
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM blob WHERE digest > ? AND NOT bad ORDER BY digest LIMIT ?"
+        ))?
+        .query_map(params![behind, limit], columns)?
+        .map(|row| stored(row?))
+        .collect()
+}
+
 /// The blobs that are known to be bad.
 pub(super) fn bad(connection: &Connection, limit: usize) -> Result<Vec<StoredBlob>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

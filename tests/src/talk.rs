@@ -1,0 +1,162 @@
+//! What tests say to a registry again and again.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::content;
+use crate::http::{Answer, Body, Connection, Request};
+
+/// Sends a request that must be answered with `status`.
+///
+/// # Errors
+/// It is answered otherwise; the request and the answer are in the error.
+pub fn ask(http: &mut Connection, status: u16, request: Request<'_>) -> Result<Answer> {
+    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
+    let answer = http.send(request)?;
+    ensure!(
+        answer.status == status,
+        "{} instead of {status} to {asked}: {:?} {}",
+        answer.status,
+        answer.headers,
+        String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)])
+    );
+    Ok(answer)
+}
+
+/// A `GET`.
+#[must_use]
+pub fn get(target: impl Into<String>) -> Request<'static> {
+    Request::new("GET", target)
+}
+
+/// A `HEAD`.
+#[must_use]
+pub fn head(target: impl Into<String>) -> Request<'static> {
+    Request::new("HEAD", target)
+}
+
+/// A `DELETE`.
+#[must_use]
+pub fn delete(target: impl Into<String>) -> Request<'static> {
+    Request::new("DELETE", target)
+}
+
+/// Opens an upload and says where it goes on.
+///
+/// # Errors
+/// The registry refuses.
+pub fn open(http: &mut Connection, repository: &str) -> Result<String> {
+    let request = Request::new("POST", format!("/v2/{repository}/blobs/uploads/"));
+    Ok(ask(http, 202, request)?.location()?.to_owned())
+}
+
+/// Pushes a blob and returns its digest.
+///
+/// # Errors
+/// The registry refuses.
+pub fn push(http: &mut Connection, repository: &str, bytes: &[u8]) -> Result<String> {
+    let digest = content::sha256(bytes);
+    let upload = open(http, repository)?;
+    let request = Request::new("PUT", format!("{upload}?digest={digest}"));
+    ask(http, 201, request.body(Body::Sized(bytes)))?;
+    Ok(digest)
+}
+
+/// The blobs of a small image: its config and its layers.
+#[must_use]
+pub fn blobs_of(seed: &str) -> [Vec<u8>; 3] {
+    let config = json!({"os": "linux", "architecture": "amd64", "author": seed}).to_string();
+    [
+        config,
+        format!("one layer of {seed}"),
+        format!("another layer of {seed}"),
+    ]
+    .map(String::into_bytes)
+}
+
+/// The manifest of [`blobs_of`].
+#[must_use]
+pub fn manifest_of(seed: &str) -> Vec<u8> {
+    let [config, one, another] = blobs_of(seed);
+    content::manifest(
+        &content::descriptor(content::CONFIG, &config),
+        &[one, another].map(|layer| content::descriptor(content::LAYER, &layer)),
+    )
+}
+
+/// The request that pushes a manifest.
+#[must_use]
+pub fn put<'a>(
+    repository: &str,
+    reference: &str,
+    media_type: &str,
+    bytes: &'a [u8],
+) -> Request<'a> {
+    Request::new("PUT", format!("/v2/{repository}/manifests/{reference}"))
+        .header("Content-Type", media_type)
+        .body(Body::Sized(bytes))
+}
+
+/// Pushes the image of a seed under a tag and returns its manifest.
+///
+/// # Errors
+/// The registry refuses.
+pub fn push_image(http: &mut Connection, repository: &str, tag: &str) -> Result<Vec<u8>> {
+    for blob in blobs_of(tag) {
+        push(http, repository, &blob)?;
+    }
+    let manifest = manifest_of(tag);
+    let request = put(repository, tag, content::MANIFEST, &manifest);
+    ask(http, 201, request)?;
+    Ok(manifest)
+}
+
+/// All files in a folder and below it; none where there is no such folder.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        // It may go while we look.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => files.extend(self::files(&path)?),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Waits until something is so. What a server does by itself takes the time that it takes; a minute
+/// is the promise.
+///
+/// # Errors
+/// It does not come true within `limit`; what was seen last is in the error.
+pub fn until<T: std::fmt::Debug + PartialEq>(
+    limit: Duration,
+    expected: &T,
+    mut look: impl FnMut() -> Result<T>,
+) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let seen = look()?;
+        if seen == *expected {
+            return Ok(());
+        }
+        ensure!(
+            started.elapsed() < limit,
+            "after {} s it is {seen:?} and not {expected:?}",
+            limit.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
