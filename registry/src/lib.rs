@@ -8,6 +8,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod client;
 pub mod clock;
+mod durable;
 pub mod limits;
 pub mod oci;
 pub mod registry;

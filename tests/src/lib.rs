@@ -7,4 +7,5 @@ pub mod command;
 pub mod content;
 pub mod http;
 pub mod talk;
+pub mod volume;
 pub mod wharf;

@@ -76,6 +76,7 @@ pub struct Server {
     child: Option<Child>,
     addresses: Vec<SocketAddr>,
     arguments: Vec<OsString>,
+    data: PathBuf,
     dir: TempDir,
 }
 
@@ -93,6 +94,17 @@ impl Server {
     /// # Errors
     /// It ends at once or does not get ready; its log is in the error.
     pub fn start_with(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
+        Self::start_on(None, arguments)
+    }
+
+    /// As [`Server::start_with`], on a data directory that the test made.
+    ///
+    /// # Errors
+    /// It ends at once or does not get ready; its log is in the error.
+    pub fn start_on(
+        data: Option<&Path>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("wharf-test-")
             .tempdir()
@@ -102,14 +114,24 @@ impl Server {
             child: None,
             addresses: Vec::new(),
             arguments,
+            data: data.map_or_else(|| dir.path().join("data"), Path::to_owned),
             dir,
         };
         server.spawn("127.0.0.1:0")?;
         Ok(server)
     }
 
-    /// Starts it again on the same data and the same address, after [`kill`](Self::kill) or [`terminate`](Self::terminate). Returns how
-    /// long it took until it was ready.
+    /// As [`Server::restart`], on other data.
+    ///
+    /// # Errors
+    /// As [`Server::restart`].
+    pub fn restart_on(&mut self, data: &Path) -> Result<Duration> {
+        self.data = data.to_owned();
+        self.restart()
+    }
+
+    /// Starts it again on the same data and the same address, after [`kill`](Self::kill) or
+    /// [`terminate`](Self::terminate). Returns how long it took until it was ready.
     ///
     /// # Errors
     /// It still runs, ends at once or does not get ready; its log is in the error.
@@ -198,7 +220,7 @@ impl Server {
     /// Its data directory.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.data.clone()
     }
 
     /// A directory for the test's own files, beside the data, that goes with it.
@@ -229,6 +251,17 @@ impl Server {
             child.wait()?;
         }
         Ok(())
+    }
+
+    /// Stops it with SIGSTOP: from then on it says nothing any more.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&self) -> Result<()> {
+        let child = self.child.as_ref().context("wharf serve does not run")?;
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP)
+            .context("cannot send SIGSTOP to wharf")
     }
 
     /// Asks it to end with SIGTERM and waits; `None` if it was not running.

@@ -11,6 +11,7 @@ use super::{Registry, Settings};
 use crate::blobs::{self, BlobStore, FsStore, Note, UploadId};
 use crate::catalog::{self, Catalog, SqliteCatalog};
 use crate::clock::Clock;
+use crate::durable;
 
 /// Keeps every other server out of a data directory for as long as it lives, and however the
 /// process ends.
@@ -234,9 +235,7 @@ pub async fn restore_catalog(path: &Path) -> Result<PathBuf, DirectoryError> {
         }
     }
     fs::rename(&new, &catalog).map_err(io(&new, "rename"))?;
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io(path, "sync"))?;
+    durable::sync_folder(path).map_err(io(path, "sync"))?;
     Ok(copy)
 }
 
@@ -279,7 +278,7 @@ fn check_format(path: &Path) -> Result<(), DirectoryError> {
             found: found.trim().to_owned(),
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::write(&file, format!("{FORMAT}\n")).map_err(io(&file, "write"))
+            durable::write(&file, format!("{FORMAT}\n").as_bytes()).map_err(io(&file, "write"))
         }
         Err(error) => Err(io(&file, "read")(error)),
     }

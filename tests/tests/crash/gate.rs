@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// listens on can be given to the very socket that tries to connect to it.
 pub(crate) struct Gate {
     address: SocketAddr,
+    /// Whether the end of a life leaves of open uploads what was acknowledged of them.
+    pub(crate) keeps_open_uploads: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -68,9 +70,10 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Gate {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, keeps_open_uploads: bool) -> Self {
         Self {
             address,
+            keeps_open_uploads,
             state: Mutex::default(),
             changed: Condvar::new(),
         }

@@ -1,5 +1,5 @@
-//! Kills the server with SIGKILL at random moments of concurrent pushes, again and again, and holds
-//! it to what it said.
+//! Ends the server at random moments of concurrent pushes, again and again, and holds it to what it
+//! said: by SIGKILL, and by a loss of power.
 //!
 //! The writers push images as clients do and note what they try and what is acknowledged; what was
 //! interrupted they resume after the restart. They outlive the server, so their notes are exact.
@@ -9,14 +9,19 @@
 //!   point to what was attempted after its last acknowledged push, and never back;
 //! - nothing is served under a digest that it does not have, whether its push was acknowledged,
 //!   interrupted or resumed;
-//! - an interrupted upload goes on where the server says, at or behind what was acknowledged of it.
+//! - an interrupted upload goes on where the server says, at or behind what was acknowledged of it (after
+//!   a loss of power: wherever the server says, for bytes of an open upload are no promise).
+//!
+//! In the end, garbage collection runs at its shortest setting, and takes nothing of all that.
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `WHARF_KILLS` | how often to kill; 200 if unset |
+//! | `WHARF_KILLS` | how often to kill; 50 if unset, 1000 with `WHARF_LONG=1` |
+//! | `WHARF_CUTS` | how often to cut the power, on each file system; 8 if unset, 100 with `WHARF_LONG=1` |
 //! | `WHARF_SEED` | the seed of all that is random here, to repeat a run's choices |
 
 mod check;
+mod fault;
 mod gate;
 mod journal;
 mod upload;
@@ -28,16 +33,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use wharf_tests::command::say;
 use wharf_tests::content::Random;
+use wharf_tests::http::Connection;
+use wharf_tests::talk;
 use wharf_tests::wharf::{self, Server};
 
+use fault::{Fault, Kill, PowerLoss};
 use gate::Gate;
 use journal::Journal;
 use writer::Writer;
 
 const WRITERS: usize = 5;
-/// The server lives this long at most. Long enough that most pushes get somewhere, so short that
-/// none gets far.
-const LIFE: Duration = Duration::from_millis(200);
 /// After this many kills everything is checked, not only what the last life touched.
 const FULL_CHECK: u64 = 40;
 
@@ -64,19 +69,38 @@ struct Counts {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nothing_half_written_is_served() -> Result<()> {
-    let kills = variable("WHARF_KILLS")?.unwrap_or(200);
+fn sigkill_loses_nothing_and_serves_nothing_half_written() -> Result<()> {
+    let kills = times("WHARF_KILLS", 50, 1000)?;
+    run("SIGKILL", kills, &mut Kill)
+}
+
+#[test]
+fn loss_of_power_loses_nothing_on_ext4() -> Result<()> {
+    let cuts = times("WHARF_CUTS", 8, 100)?;
+    let mkfs = ["mkfs.ext4", "-q", "-F"];
+    run("power on ext4", cuts, &mut PowerLoss::new(&mkfs)?)
+}
+
+#[test]
+fn loss_of_power_loses_nothing_on_xfs() -> Result<()> {
+    let cuts = times("WHARF_CUTS", 8, 100)?;
+    let mkfs = ["mkfs.xfs", "-q", "-f"];
+    run("power on XFS", cuts, &mut PowerLoss::new(&mkfs)?)
+}
+
+/// Ends a server by `fault` so many times, under load.
+fn run(name: &str, faults: u64, fault: &mut dyn Fault) -> Result<()> {
     let seed = variable("WHARF_SEED")?.unwrap_or_else(|| u64::from(std::process::id()));
-    say(&format!("crash: {kills} kills, WHARF_SEED={seed}"));
+    say(&format!("crash: {faults} times {name}, WHARF_SEED={seed}"));
     // Building it is not part of what is timed.
     wharf::binary()?;
     let started = Instant::now();
 
     let mut random = Random::new(seed);
     let pool = random.bytes(writer::POOL);
-    let mut server = Server::start()?;
+    let mut server = Server::start_on(fault.data().as_deref(), ["--gc-grace", "1s"])?;
     let (gate, journal, counts) = (
-        Gate::new(server.address()),
+        Gate::new(server.address(), fault.keeps_open_uploads()),
         Journal::default(),
         Counts::default(),
     );
@@ -89,64 +113,98 @@ fn nothing_acknowledged_is_lost_and_nothing_half_written_is_served() -> Result<(
                 scope.spawn(move || writer.run())
             })
             .collect();
-        let killed = kill(&mut server, kills, &mut random, &gate, &journal);
+        let ended = live_and_die(&mut server, faults, fault, &mut random, &gate, &journal);
         // Whatever came out of it: nobody may wait for a life that does not come.
-        gate.end(killed.is_ok());
+        gate.end(ended.is_ok());
         for writer in writers {
             writer
                 .join()
                 .map_err(|_| anyhow::anyhow!("a writer panicked"))??;
         }
-        killed
+        ended
     })?;
     check::everything(&server, &journal)?;
+    collect(&mut server).context("collecting garbage")?;
+    check::everything(&server, &journal).context("after garbage was collected")?;
     server.terminate(Duration::from_secs(30))?;
     let files = check::files(&server.data())?;
 
     say(&format!(
-        "crash: {kills} kills in {:.0} s; {counts:?}; {files} blob files, each with its own digest",
+        "crash: {faults} times {name} in {:.0} s; {counts:?}; {files} blob files, each with its own digest",
         started.elapsed().as_secs_f32()
     ));
-    let kills = usize::try_from(kills)?;
-    // Kills that hit nothing would prove nothing.
+    let faults = usize::try_from(faults)?;
+    // Faults that hit nothing would prove nothing.
     ensure!(
-        counts.interrupted.load(Relaxed) >= kills / 2,
-        "the kills hit too little"
+        counts.interrupted.load(Relaxed) >= faults / 2,
+        "the faults hit too little"
     );
     ensure!(
-        counts.resumed_inside.load(Relaxed) >= kills / 4,
+        counts.resumed.load(Relaxed) >= faults / 4,
         "too few uploads were resumed"
+    );
+    // Of those that a loss of power left, most have no bytes.
+    let part = if fault.keeps_open_uploads() { 4 } else { 20 };
+    ensure!(
+        counts.resumed_inside.load(Relaxed) >= faults / part,
+        "too few uploads were resumed behind their beginning"
     );
     Ok(())
 }
 
 /// Lets the server live and die, and checks it in between, while nobody writes.
-fn kill(
+fn live_and_die(
     server: &mut Server,
-    kills: u64,
+    faults: u64,
+    fault: &mut dyn Fault,
     random: &mut Random,
     gate: &Gate,
     journal: &Journal,
 ) -> Result<()> {
-    for life in 1..=kills {
+    for life in 1..=faults {
         gate.open(life);
-        let micros = random.below(usize::try_from(LIFE.as_micros())?);
+        let micros = random.below(usize::try_from(fault.life().as_micros())?);
         std::thread::sleep(Duration::from_micros(u64::try_from(micros)?));
         ensure!(!gate.has_failed(), "a writer gave up in life {life}");
         gate.close();
-        server.kill()?;
-        server
-            .restart()
-            .with_context(|| format!("no start after kill {life}"))?;
+        fault
+            .strike(server)
+            .with_context(|| format!("no start after fault {life}"))?;
         if life % FULL_CHECK == 0 {
             check::everything(server, journal)
         } else {
             check::touched(server, journal)
         }
-        .with_context(|| format!("after kill {life}"))?;
+        .with_context(|| format!("after fault {life}"))?;
     }
-    gate.open(kills + 1);
+    gate.open(faults + 1);
     Ok(())
+}
+
+/// Has garbage collected: a blob that nothing needs is pushed, and goes.
+fn collect(server: &mut Server) -> Result<()> {
+    let mut http = Connection::open(server.address())?;
+    let witness = talk::push(&mut http, "crash/witness", b"needed by nothing")?;
+    talk::until(Duration::from_secs(90), &404, || {
+        // Asking would keep it; so its file is looked at first.
+        let hex = witness.trim_start_matches("sha256:");
+        let files = talk::files(&server.data().join("blobs/sha256"))?;
+        let there = files
+            .iter()
+            .any(|file| file.to_string_lossy().contains(hex));
+        match there {
+            true => Ok(200),
+            false => Ok(http
+                .send(talk::head(format!("/v2/crash/witness/blobs/{witness}")))?
+                .status),
+        }
+    })
+}
+
+/// How often something is done: as a variable says, or so often in a short run and in a long one.
+fn times(name: &str, short: u64, long: u64) -> Result<u64> {
+    let is_long = std::env::var("WHARF_LONG").is_ok_and(|value| value == "1");
+    Ok(variable(name)?.unwrap_or(if is_long { long } else { short }))
 }
 
 fn variable(name: &str) -> Result<Option<u64>> {

@@ -215,10 +215,15 @@ impl Writer<'_> {
             self.counts.restarted.fetch_add(1, Relaxed);
             return Ok(Offset::Lost);
         }
+        // Nothing of an upload is synced before its end; even its folder may be gone.
+        if answer.status == 404 && !self.gate.keeps_open_uploads {
+            self.counts.restarted.fetch_add(1, Relaxed);
+            return Ok(Offset::Lost);
+        }
         expect(&answer, 204)?;
         let offset = stored(&answer)?;
         // The bytes of a closed upload move away at once, before the blob is known.
-        let least = if session.closing {
+        let least = if session.closing || !self.gate.keeps_open_uploads {
             0
         } else {
             session.acknowledged

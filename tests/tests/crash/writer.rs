@@ -27,7 +27,7 @@ pub(crate) struct Writer<'a> {
     index: usize,
     pub(crate) random: Random,
     pub(crate) pool: &'a [u8],
-    gate: &'a Gate,
+    pub(crate) gate: &'a Gate,
     pub(crate) journal: &'a Journal,
     pub(crate) counts: &'a Counts,
     connection: Option<Connection>,

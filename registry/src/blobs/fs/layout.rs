@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Location, Result, UploadId, remove_file};
 use crate::blobs::{Error, Note, OpenUpload};
+use crate::durable;
 use crate::oci::Algorithm;
 
 /// The paths of a store. Only parsed digests and upload ids can become one.
@@ -89,10 +90,6 @@ impl Layout {
         self.root.join("quarantine")
     }
 
-    pub(super) fn sync_blobs(&self) -> Result<()> {
-        sync(&self.blobs)
-    }
-
     pub(super) fn blob_folder(&self, location: &Location) -> PathBuf {
         let digest = &location.digest;
         // A digest's hexadecimal part has 64 digits at least.
@@ -172,9 +169,7 @@ pub(super) fn file_name(location: &Location) -> String {
 
 /// Makes a folder's entries survive power loss.
 pub(super) fn sync(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("sync", folder))
+    durable::sync_folder(folder).map_err(Error::io("sync", folder))
 }
 
 pub(super) fn create_dir(path: &Path) -> Result<()> {

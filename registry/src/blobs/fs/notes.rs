@@ -1,10 +1,11 @@
 //! What the store remembers of itself.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 
 use super::layout::Layout;
 use crate::blobs::{Error, Note, Result};
+use crate::durable;
 
 pub(super) fn read(layout: &Layout, note: Note) -> Result<Option<String>> {
     let path = layout.note(note);
@@ -15,14 +16,7 @@ pub(super) fn read(layout: &Layout, note: Note) -> Result<Option<String>> {
     }
 }
 
-/// Writes the note under another name first: a crash leaves the old one or the new one.
 pub(super) fn write(layout: &Layout, note: Note, text: &str) -> Result<()> {
     let path = layout.note(note);
-    let new = path.with_extension("new");
-    let mut file = fs::File::create(&new).map_err(Error::io("create", &new))?;
-    writeln!(file, "{text}")
-        .and_then(|()| file.sync_all())
-        .map_err(Error::io("write", &new))?;
-    fs::rename(&new, &path).map_err(Error::io("rename", &new))?;
-    layout.sync_blobs()
+    durable::write(&path, format!("{text}\n").as_bytes()).map_err(Error::io("write", &path))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{Error, Result};
+use crate::durable;
 
 /// How the catalog ended, and which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +68,7 @@ pub(super) fn copy(connection: &Connection, to: &Path) -> Result<()> {
     File::open(&new)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&new, to))
-        .and_then(|()| File::open(to.parent().unwrap_or(Path::new("."))))
-        .and_then(|folder| folder.sync_all())
+        .and_then(|()| durable::sync_folder(to.parent().unwrap_or(Path::new("."))))
         .map_err(failed)
 }
 
