@@ -3,7 +3,6 @@
 mod catalog;
 mod collect;
 mod orphans;
-mod race;
 mod scrub;
 
 use std::collections::BTreeSet;
