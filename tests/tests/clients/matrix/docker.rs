@@ -86,8 +86,6 @@ impl Docker {
         self.run(&["rmi", "--force", &self.world.image(&tag)])?;
         self.world
             .lacks("docker", &["rmi", "--help"], &["registry", "remote"])?;
-        self.world
-            .lacks("docker", &["manifest", "--help"], &["registry", "remote"])?;
         self.world.has(repository, "v1", &sample)?;
         let deletes = |lines: &[Line]| lines.iter().any(|l| l.method == "DELETE");
         ensure!(!deletes(&self.world.log(repository)));

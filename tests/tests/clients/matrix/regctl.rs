@@ -46,9 +46,7 @@ impl Regctl {
 
 impl Client for Regctl {
     fn version(&self) -> Result<String> {
-        let format = "{{.VCSTag}} {{.Version}}";
-        let said = self.run(&["version", "--format", format])?;
-        Ok(said)
+        self.run(&["version", "--format", "{{.VCSTag}}"])
     }
 
     fn push(&self) -> Outcome {

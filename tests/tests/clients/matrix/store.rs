@@ -1,5 +1,6 @@
 //! buildah and podman: two programs over the same libraries and the same store of images.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -44,6 +45,8 @@ impl Store {
         command.arg("--runroot").arg(self.world.scratch("run"));
         command.args(arguments);
         command.env("CONTAINERS_CONF", self.world.scratch("containers.conf"));
+        // It names images after the paths that they come from, and not all paths are names.
+        command.current_dir(self.world.clients.server.scratch());
         command
     }
 
@@ -110,8 +113,8 @@ impl Client for Store {
     fn push(&self) -> Outcome {
         let seed = format!("{} push", self.program);
         let sample = Sample::image(&seed, here(), Packing::Gzip)?;
-        let layout = self.world.layout("push", &sample)?;
-        let id = self.take(&format!("oci:{layout}:v1"), &[])?;
+        self.world.layout("push", &sample)?;
+        let id = self.take("oci:layout-push:v1", &[])?;
         self.push_to(&id, "push:v1", &[])?;
         self.world.has_content("push", "v1", &sample)?;
         // In the older form as well.
@@ -170,10 +173,14 @@ impl Client for Store {
         let sample = Sample::image(&seed, here(), Packing::Gzip)?;
         let tags = self.world.seed_tags("tags", &sample)?;
         let search = ["search", "--tls-verify=false", "--limit", "10000"];
-        let form = ["--list-tags", "--format", "{{.Tag}}"];
         let name = self.world.image("tags");
-        let said = self.run(&[&search[..], &form, &[&name]].concat())?;
-        let listed: std::collections::BTreeSet<_> = said.lines().map(str::to_owned).collect();
+        let said = self.run(&[&search[..], &["--list-tags", &name]].concat())?;
+        // A table of names and tags.
+        let listed = said
+            .lines()
+            .skip(1)
+            .filter_map(|l| Some(l.split_once(' ')?.1.trim().to_owned()));
+        let listed: BTreeSet<_> = listed.collect();
         ensure!(listed == tags, "{listed:?}");
         Ok(Cell::Does)
     }
@@ -235,20 +242,20 @@ impl Client for Store {
     fn push_artifact(&self) -> Outcome {
         let subject = self.seeded("artifact", Packing::Gzip)?;
         let artifact = Sample::artifact(self.program, &subject);
-        let layout = self.world.layout("artifact", &artifact)?;
-        let name = format!("oci:{layout}:v1");
-        refused(&mut self.command(&["pull", &name]))?;
-        // An image that is about another takes the way through the store, and is about nothing.
+        self.world.layout("artifact", &artifact)?;
+        refused(&mut self.command(&["pull", "oci:layout-artifact:v1"]))?;
+        // An image that is about another takes the way through the store, and stays about it.
         let seed = format!("{} about", self.program);
         let about = Sample::image_about(&seed, here(), Packing::Gzip, Some(&subject))?;
-        let layout = self.world.layout("about", &about)?;
-        let id = self.take(&format!("oci:{layout}:v1"), &[])?;
+        self.world.layout("about", &about)?;
+        let id = self.take("oci:layout-about:v1", &[])?;
         self.push_to(&id, "artifact:about", &[])?;
-        let manifest = self.world.has_content("artifact", "about", &about)?;
-        ensure!(manifest["subject"].is_null(), "{manifest}");
-        ensure!(self.world.referrers("artifact", &subject)?.is_empty());
+        self.world.has_content("artifact", "about", &about)?;
+        let pushed = sha256(&self.world.clients.manifest("artifact", "about")?);
+        let listed = self.world.referrers("artifact", &subject)?;
+        ensure!(listed == [pushed], "{listed:?}");
         Ok(Cell::Cannot(
-            "its store takes images only, and forgets their subject",
+            "its store takes images only, though also those with a subject",
         ))
     }
 
