@@ -5,6 +5,7 @@ mod image;
 mod matrix;
 mod pull;
 mod sample;
+mod seen;
 mod world;
 
 use std::process::Command;

@@ -253,7 +253,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     let last = blocks.len() - 1;
     for (index, block) in blocks.enumerate() {
         // Whether it is the last (one bit), raw (two bits), its size.
-        let header = u32::from(index == last) | (u32::try_from(block.len()).unwrap() << 3);
+        let header = u64::from(index == last) | ((block.len() as u64) << 3);
         frame.extend(&header.to_le_bytes()[..3]);
         frame.extend(block);
     }

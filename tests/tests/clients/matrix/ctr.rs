@@ -1,15 +1,15 @@
 //! ctr, each with a containerd of its own release: the machine's, which reads whole blobs, and that
 //! of cluster nodes, which reads them in parallel ranges.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use wharf_tests::command::{output, say, tail};
+use anyhow::{Context, Result, ensure};
+use wharf_tests::command::output;
 use wharf_tests::content::sha256;
 
+use super::daemon::Daemon;
 use super::ranges::Meeting;
 use super::{Cell, Client, Outcome};
 use crate::PATIENCE;
@@ -163,9 +163,7 @@ impl Ctr {
             let gone = format!("{error:#}").contains("not found");
             gone.then(String::new).ok_or(error)
         })?;
-        self.world.has(repository, "v1", &sample)?;
-        let log = self.world.log(repository);
-        ensure!(!log.iter().any(|line| line.method == "DELETE"), "{log:?}");
+        self.world.has_still(repository, "v1", &sample)?;
         Ok(Cell::Cannot(STORE))
     }
 }
@@ -305,80 +303,5 @@ impl Client for Ctr {
         self.world.seed("zstd/pull", "v1", &sample)?;
         self.pulls("zstd/pull:v1", &sample)?;
         Ok(Cell::Does)
-    }
-}
-
-/// A containerd of the test's own.
-struct Daemon {
-    child: Child,
-    root: PathBuf,
-    socket: PathBuf,
-    log: PathBuf,
-}
-
-impl Daemon {
-    fn start(world: &World, program: &Path, settings: &str) -> Result<Self> {
-        let (root, socket) = (world.scratch("root"), world.scratch("containerd.sock"));
-        let (log, file) = (
-            world.scratch("containerd.log"),
-            world.scratch("containerd.toml"),
-        );
-        // What is for Kubernetes, or mounts where files will do.
-        let disabled = [
-            "io.containerd.grpc.v1.cri",
-            "io.containerd.cri.v1.images",
-            "io.containerd.cri.v1.runtime",
-            "io.containerd.internal.v1.opt",
-            "io.containerd.snapshotter.v1.overlayfs",
-        ];
-        let state = world.scratch("state");
-        // Keys before tables.
-        let (version, tables) = settings.split_once('\n').unwrap_or((settings, ""));
-        let text = format!(
-            "{version}\nroot = {root:?}\nstate = {state:?}\ndisabled_plugins = {disabled:?}\n\
-             [grpc]\naddress = {socket:?}\n[ttrpc]\naddress = \"{}.ttrpc\"\n{tables}",
-            socket.display()
-        );
-        std::fs::write(&file, text)?;
-        let output = File::create(&log)?;
-        // It goes when this thread does, in whatever way, and so do the mounts that it makes to unpack.
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "setpriv", "--pdeathsig", "KILL"]);
-        command.arg(program).arg("--config").arg(&file);
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        let mut child = command.spawn().context("cannot start containerd")?;
-        let started = Instant::now();
-        while !socket.exists() {
-            let ended = child.try_wait()?;
-            if ended.is_some() || started.elapsed() > PATIENCE {
-                let _ = child.kill();
-                bail!(
-                    "containerd does not start: {}",
-                    tail(&std::fs::read_to_string(&log)?, 20)
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(Self {
-            child,
-            root,
-            socket,
-            log,
-        })
-    }
-
-    fn said(&self) -> String {
-        tail(&std::fs::read_to_string(&self.log).unwrap_or_default(), 20)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            say(&format!("containerd could not be killed: {error}"));
-        }
     }
 }
