@@ -134,11 +134,16 @@ impl World {
         children(&self.ask(200, Request::new("GET", path))?.body)
     }
 
-    /// The names of all repositories.
-    pub(crate) fn repositories(&self) -> Result<Vec<String>> {
+    /// Puts an image into two more repositories, and names all that there are.
+    pub(crate) fn seed_repositories(&self, sample: &Sample) -> Result<Vec<String>> {
+        let added = ["a/first", "z/last"];
+        for repository in added {
+            self.seed(repository, "v1", sample)?;
+        }
         let list = self.ask(200, Request::new("GET", "/v2/_catalog"))?.json()?;
         let names: Vec<String> = serde_json::from_value(list["repositories"].clone())?;
-        ensure!(names.len() > 1, "only {names:?}");
+        let ends = [names.first(), names.last()].map(|name| name.map(String::as_str));
+        ensure!(ends == added.map(Some), "{names:?}");
         Ok(names)
     }
 

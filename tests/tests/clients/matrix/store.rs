@@ -188,16 +188,15 @@ impl Client for Store {
             lacks(&mut self.command(&["--help"]), &["search", "catalog"])?;
             return Ok(Cell::Cannot("it has no command for lists"));
         }
+        let seed = format!("{} repositories", self.program);
+        let sample = Sample::image(&seed, here(), Packing::Gzip)?;
+        let all = self.world.seed_repositories(&sample)?;
         let search = ["search", "--tls-verify=false", "--limit", "10000"];
         let host = format!("{}/", self.world.host());
         let said = self.run(&[&search[..], &["--format", "{{.Name}}", &host]].concat())?;
-        let listed: Vec<_> = said.lines().collect();
-        let all = self.world.repositories()?;
+        let listed = said.lines().map(|name| name.strip_prefix(&host));
         ensure!(
-            listed
-                .iter()
-                .map(|n| n.strip_prefix(&host))
-                .eq(all.iter().map(|n| Some(n.as_str()))),
+            listed.eq(all.iter().map(|name| Some(name.as_str()))),
             "{said}"
         );
         Ok(Cell::Does)
