@@ -168,7 +168,7 @@ impl World {
             if complete(&lines) {
                 return Ok(lines);
             }
-            if started.elapsed() > Duration::from_secs(20) {
+            if started.elapsed() > Duration::from_secs(60) {
                 bail!("not what should be in the log: {lines:#?}");
             }
             std::thread::sleep(Duration::from_millis(10));
