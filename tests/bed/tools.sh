@@ -1,9 +1,12 @@
 #!/bin/bash
-# Makes the named command-line tools of the bed: kind and crane from Go modules, kubectl from Kubernetes', skopeo from Debian.
-#   tools.sh kind|crane|kubectl|skopeo...
+# Makes the named command-line tools of the bed: kind, crane, regctl and the nodes' containerd from Go modules, kubectl from
+# Kubernetes', the others from Debian.
+#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
+# Not in versions.sh, which is part of the recipe of images: they would be made again for nothing.
+readonly REGCTL=v0.11.7
 
 go_tool() { # NAME MODULE PACKAGE VERSION
   # A cache from elsewhere serves a machine without Go.
@@ -21,12 +24,24 @@ kubectl() {
   ln -sf ../node-bin/kubectl "$WHARF_BED/bin/kubectl"
 }
 
+# With its client. In node-bin, which is not on PATH: the machine's own are of another release.
+node_containerd() {
+  if [ -x "$WHARF_BED/node-bin/containerd" ] && ! command -v go; then return; fi
+  # shellcheck source=tests/bed/go.sh
+  . "$here/go.sh"
+  local c=github.com/containerd/containerd/v2 bin=$WHARF_BED/node-bin
+  built "$bin/containerd" $c "$CONTAINERD" || step "building containerd $CONTAINERD" build_programs "$bin" $c "$CONTAINERD" $c/cmd/{ctr,containerd-shim-runc-v2,containerd} </dev/null
+}
+
 for tool; do
   case $tool in
     kind) go_tool kind sigs.k8s.io/kind sigs.k8s.io/kind "$KIND" ;;
     crane) go_tool crane github.com/google/go-containerregistry github.com/google/go-containerregistry/cmd/crane "$CRANE" ;;
     kubectl) kubectl ;;
-    skopeo) step "installing skopeo from Debian" install_packages skopeo ;;
+    regctl) go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl "$REGCTL" ;;
+    node-containerd) node_containerd ;;
+    # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.
+    skopeo | buildah | podman | containerd) step "installing $tool from Debian" install_packages "$tool" ;;
     *) fail "no such tool: $tool" ;;
   esac
 done

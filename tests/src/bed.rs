@@ -50,7 +50,7 @@ impl Bed {
     /// # Errors
     /// Something is missing and cannot be had here; the error says what to do.
     pub fn ensure() -> Result<Self> {
-        Self::ensure_with(&[Tool::Kind, Tool::Crane, Tool::Kubectl, Tool::Skopeo])
+        Self::ensure_with(&Tool::all())
     }
 
     /// As [`Bed::ensure`], with these tools only.
@@ -105,6 +105,12 @@ impl Bed {
         let mut command = Command::new(found.unwrap_or_else(|| program.into()));
         command.env("PATH", &self.path);
         command
+    }
+
+    /// A program that the bed built for cluster nodes. None of them is on `PATH`, lest it stands in for one of the machine's.
+    #[must_use]
+    pub fn node_program(&self, name: &str) -> PathBuf {
+        self.dir.join("node-bin").join(name)
     }
 
     /// A command line as a person has to type it, in a shell that may lack the tools that only the bed has.

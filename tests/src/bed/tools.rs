@@ -17,18 +17,70 @@ pub enum Tool {
     Kubectl,
     /// A registry client with a stricter idea of TLS.
     Skopeo,
+    /// A registry client that knows everything of the protocol.
+    Regctl,
+    /// Builds images without a daemon.
+    Buildah,
+    /// Runs containers without a daemon.
+    Podman,
+    /// The containerd of the machine, with its client `ctr`.
+    Containerd,
+    /// A containerd as cluster nodes have it, and its client: see [`Bed::node_program`].
+    NodeContainerd,
 }
 
 impl Tool {
+    /// All that tests use here: some of them unpack images, which takes root.
+    pub(super) fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::Kind,
+            Self::Crane,
+            Self::Kubectl,
+            Self::Skopeo,
+            Self::Regctl,
+        ];
+        if rustix::process::geteuid().is_root() {
+            all.extend([
+                Self::Buildah,
+                Self::Podman,
+                Self::Containerd,
+                Self::NodeContainerd,
+            ]);
+        }
+        all
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Kind => "kind",
             Self::Crane => "crane",
             Self::Kubectl => "kubectl",
             Self::Skopeo => "skopeo",
+            Self::Regctl => "regctl",
+            Self::Buildah => "buildah",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+            Self::NodeContainerd => "node-containerd",
         }
     }
 }
+
+/// Tools that come from Debian's packages, and how others get them.
+const PACKAGED: [(&str, &str); 4] = [
+    (
+        "skopeo",
+        "https://github.com/containers/skopeo/blob/main/install.md",
+    ),
+    (
+        "buildah",
+        "https://github.com/containers/buildah/blob/main/install.md",
+    ),
+    ("podman", "https://podman.io/docs/installation"),
+    (
+        "containerd",
+        "https://github.com/containerd/containerd/blob/main/docs/getting-started.md",
+    ),
+];
 
 /// Makes those tools that the machine does not have. The script is asked about the bed's own ones too: it knows their versions.
 pub(super) fn ensure(bed: &Bed, tools: &[Tool]) -> Result<()> {
@@ -40,10 +92,11 @@ pub(super) fn ensure(bed: &Bed, tools: &[Tool]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    if missing.contains(&"skopeo") && !root_debian() {
-        bail!(
-            "skopeo is not on PATH: install it (https://github.com/containers/skopeo/blob/main/install.md)"
-        );
+    let by_hand = PACKAGED.iter().find(|(name, _)| missing.contains(name));
+    if let Some((name, page)) = by_hand
+        && !root_debian()
+    {
+        bail!("{name} is not on PATH: install it ({page})");
     }
     bed.script("tools.sh", &missing)
 }

@@ -1,8 +1,12 @@
-//! docker, crane and skopeo push and pull: whoever pushed, all of them get back what was pushed,
-//! byte for byte.
+//! Clients and the registry. docker, crane and skopeo push and pull: whoever pushed, all of them get
+//! back what was pushed, byte for byte. And the matrix of all clients and everything they can do.
 
 mod image;
+mod matrix;
 mod pull;
+mod sample;
+mod seen;
+mod world;
 
 use std::process::Command;
 use std::time::Duration;
@@ -28,8 +32,12 @@ struct Clients {
 
 impl Clients {
     fn new() -> Result<Self> {
+        Self::with(&[Tool::Crane, Tool::Skopeo])
+    }
+
+    fn with(tools: &[Tool]) -> Result<Self> {
         Ok(Self {
-            bed: Bed::ensure_with(&[Tool::Crane, Tool::Skopeo])?,
+            bed: Bed::ensure_with(tools)?,
             server: Server::start()?,
         })
     }
