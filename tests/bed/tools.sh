@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the named command-line tools of the bed: kind, crane, regctl and the nodes' containerd from Go modules, kubectl from
 # Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd...
+#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd|mkfs.xfs|strace...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
@@ -42,6 +42,8 @@ for tool; do
     node-containerd) node_containerd ;;
     # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.
     skopeo | buildah | podman | containerd) step "installing $tool from Debian" install_packages "$tool" ;;
+    mkfs.xfs) step "installing xfsprogs from Debian" install_packages xfsprogs ;;
+    strace) step "installing strace from Debian" install_packages strace ;;
     *) fail "no such tool: $tool" ;;
   esac
 done

@@ -71,21 +71,36 @@ impl Bed {
         Ok(bed)
     }
 
-    fn prepare(tools: &[Tool]) -> Result<Self> {
+    /// These tools alone, for tests that need no engine and no images.
+    ///
+    /// # Errors
+    /// One is missing and cannot be had here; the error says what to do.
+    pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
+        let bed = Self::unprepared(tools)?;
+        let _lock = bed.lock()?;
+        tools::ensure(&bed, tools)
+    }
+
+    fn unprepared(tools: &[Tool]) -> Result<Self> {
         let dir = directory()?;
         std::fs::create_dir_all(dir.join("locks"))
             .with_context(|| format!("cannot make {}", dir.display()))?;
-        let path = path_with(&dir.join("bin"))?;
-        let mut bed = Self {
+        Ok(Self {
+            path: path_with(&dir.join("bin"))?,
             dir,
-            path,
             node_image: None,
             tools: tools.to_vec(),
-        };
-        let _lock = lock(
-            &bed.dir.join("locks/bed"),
-            "another process prepares the test bed",
-        )?;
+        })
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.dir.join("locks/bed");
+        lock(&path, "another process prepares the test bed")
+    }
+
+    fn prepare(tools: &[Tool]) -> Result<Self> {
+        let mut bed = Self::unprepared(tools)?;
+        let _lock = bed.lock()?;
         engine::ensure(&bed)?;
         cluster::remove_abandoned(&bed)?;
         engine::heal_network(&bed)?;

@@ -6,6 +6,8 @@
 //! ([`Uses`](super::uses::Uses)). Rows go first, in a transaction that checks again; bytes follow once
 //! that is on disk. A crash in between leaves orphans ([`orphans`](super::orphans)).
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Registry, Result};
@@ -78,7 +80,10 @@ impl Registry {
                 .into_iter()
                 .filter(|loose| loose.last_used < horizon(&loose.repository))
                 .collect();
+            let started = Instant::now();
             self.collect(garbage, now, dry_run, &mut collection).await?;
+            // Others wait for the catalog and the disk as well.
+            tokio::time::sleep(started.elapsed() * limits::GARBAGE_PAUSE).await;
         }
         Ok(collection)
     }

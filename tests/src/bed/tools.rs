@@ -27,6 +27,10 @@ pub enum Tool {
     Containerd,
     /// A containerd as cluster nodes have it, and its client: see [`Bed::node_program`].
     NodeContainerd,
+    /// Makes XFS, the file system that copies files in no time.
+    Xfs,
+    /// Makes system calls fail.
+    Strace,
 }
 
 impl Tool {
@@ -61,12 +65,14 @@ impl Tool {
             Self::Podman => "podman",
             Self::Containerd => "containerd",
             Self::NodeContainerd => "node-containerd",
+            Self::Xfs => "mkfs.xfs",
+            Self::Strace => "strace",
         }
     }
 }
 
 /// Tools that come from Debian's packages, and how others get them.
-const PACKAGED: [(&str, &str); 4] = [
+const PACKAGED: [(&str, &str); 6] = [
     (
         "skopeo",
         "https://github.com/containers/skopeo/blob/main/install.md",
@@ -80,6 +86,8 @@ const PACKAGED: [(&str, &str); 4] = [
         "containerd",
         "https://github.com/containerd/containerd/blob/main/docs/getting-started.md",
     ),
+    ("mkfs.xfs", "https://xfs.org"),
+    ("strace", "https://strace.io"),
 ];
 
 /// Makes those tools that the machine does not have. The script is asked about the bed's own ones too: it knows their versions.

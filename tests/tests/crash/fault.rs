@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
+use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::volume::{self, Volume};
 use wharf_tests::wharf::Server;
 
@@ -68,6 +69,7 @@ const BYTES: u64 = 4 << 30;
 impl PowerLoss {
     /// A file system that `mkfs` makes, with power on.
     pub(crate) fn new(mkfs: &[&str]) -> Result<Self> {
+        Bed::ensure_tools(&[Tool::Xfs])?;
         let dir = tempfile::Builder::new().prefix("wharf-power-").tempdir()?;
         let outer = Volume::make(
             &dir.path().join("outer"),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::command::say;
 use wharf_tests::content::{MANIFEST, sha256};
 use wharf_tests::http::Connection;
@@ -75,6 +76,7 @@ fn strike(
         true => (1..=40).collect(),
         false => vec![1, 3, 8],
     };
+    Bed::ensure_tools(&[Tool::Strace])?;
     let mut server = Server::start_with(["--gc-grace", "1s"])?;
     let mut images = Images::default();
     let mut http = Connection::open(server.address())?;
