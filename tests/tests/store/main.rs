@@ -1,6 +1,7 @@
 //! What a store does by itself, and what its operator has it do: garbage, rot, orphans, a lost catalog.
 
 mod catalog;
+mod clock;
 mod collect;
 mod orphans;
 mod scrub;
