@@ -11,5 +11,7 @@ pub mod clock;
 mod durable;
 pub mod limits;
 pub mod oci;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod registry;
 pub mod server;

@@ -7,7 +7,7 @@ mod error;
 mod lists;
 mod manifests;
 mod response;
-mod route;
+pub(crate) mod route;
 mod uploads;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::oci::{Digest, InvalidDigest, InvalidName, InvalidReference, Name, Ref
 
 /// A resource of the distribution specification.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// `/v2/`
     Version,
     /// `/v2/<name>/blobs/<digest>`
@@ -30,7 +30,7 @@ pub(super) enum Target {
 
 impl Target {
     /// The repository that the resource is of.
-    pub(super) fn repository(&self) -> Option<&Name> {
+    pub(crate) fn repository(&self) -> Option<&Name> {
         match self {
             Self::Version | Self::Catalog => None,
             Self::Blob { name, .. }
@@ -45,7 +45,7 @@ impl Target {
 
 /// Why a path names nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unroutable {
+pub(crate) enum Unroutable {
     /// No such resource.
     NotFound,
     /// It would be one, but for its repository's name.
@@ -61,7 +61,7 @@ pub(super) enum Unroutable {
 /// Finds the resource of a path as it came over the wire. Names have slashes, so a path is read
 /// from its end; an escaped slash is part of a segment, never a separator, and so never part of a
 /// name.
-pub(super) fn parse(path: &str) -> Result<Target, Unroutable> {
+pub(crate) fn parse(path: &str) -> Result<Target, Unroutable> {
     let rest = path.strip_prefix("/v2").ok_or(Unroutable::NotFound)?;
     if rest.is_empty() || rest == "/" {
         return Ok(Target::Version);

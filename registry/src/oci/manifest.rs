@@ -220,7 +220,10 @@ fn media_type(
             })
         }
         (Some(header), _) => Ok(header.clone()),
-        (None, Some(field)) => MediaType::parse(field).ok_or(InvalidManifest::NoMediaType),
+        // As it stands: with parameters, it would be served as another type than it calls itself.
+        (None, Some(field)) => MediaType::parse(field)
+            .filter(|kind| kind.as_str() == field)
+            .ok_or(InvalidManifest::NoMediaType),
         (None, None) => {
             let shape = if document.manifests.is_some() {
                 MediaType::OCI_INDEX
