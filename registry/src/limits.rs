@@ -22,6 +22,9 @@ pub const READ_BYTES: usize = 512 << 10;
 /// Connections in all. Not for each peer: behind a relay everyone is one peer. Further ones wait in
 /// the kernel's queue.
 pub const CONNECTIONS: usize = 8192;
+/// Requests that one connection may send, one after the other. The last one's answer says that the
+/// connection closes, so whoever has more to ask connects again, and nobody keeps a place for ever.
+pub const REQUESTS_PER_CONNECTION: usize = 10_000;
 /// Header fields in one request.
 pub const HEADERS: usize = 100;
 /// Bytes of a connection's read buffer: the most that a request's line and headers may have, and
@@ -43,6 +46,8 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(20);
 pub const PAGE: usize = 10_000;
 /// Referrers on one page.
 pub const REFERRERS: usize = 1000;
+/// Characters of a message to a client, which may quote what the client sent.
+pub const MESSAGE_CHARACTERS: usize = 1000;
 /// Tags that one push of a manifest may move.
 pub const TAGS_PER_PUSH: usize = 100;
 /// How long a stopping server lets running requests finish.
@@ -91,3 +96,40 @@ pub const BALLAST_BYTES: u64 = 64 << 20;
 pub const GRACE_WHEN_FULL: Duration = Duration::from_secs(300);
 /// Bytes of an operator's order.
 pub const ORDER_BYTES: u64 = 64 << 10;
+
+/// The limits that whoever embeds the server may choose otherwise: those that nobody reaches in a
+/// moment at their usual size.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// [`OPEN_UPLOADS`]
+    pub open_uploads: usize,
+    /// [`OPEN_UPLOAD_WAIT`]
+    pub open_upload_wait: Duration,
+    /// [`REMEMBERED_UPLOADS`]
+    pub remembered_uploads: usize,
+    /// [`CONNECTIONS`]
+    pub connections: usize,
+    /// [`REQUESTS_PER_CONNECTION`]
+    pub requests_per_connection: usize,
+    /// [`WRITE_IDLE`]
+    pub write_idle: Duration,
+    /// [`PAGE`]
+    pub page: usize,
+    /// [`REFERRERS`]
+    pub referrers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_uploads: OPEN_UPLOADS,
+            open_upload_wait: OPEN_UPLOAD_WAIT,
+            remembered_uploads: REMEMBERED_UPLOADS,
+            connections: CONNECTIONS,
+            requests_per_connection: REQUESTS_PER_CONNECTION,
+            write_idle: WRITE_IDLE,
+            page: PAGE,
+            referrers: REFERRERS,
+        }
+    }
+}

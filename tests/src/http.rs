@@ -2,7 +2,7 @@
 //! leave an answer unread, which is what tests of a server need; and it never retries, follows or
 //! repairs anything.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -153,6 +153,23 @@ impl Connection {
         Ok(answer)
     }
 
+    /// Whether nothing comes for so long: no byte, and no end either.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn is_silent(&mut self, patience: Duration) -> io::Result<bool> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        let came = self.stream.fill_buf().map(|_| ());
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+        match came {
+            Ok(()) => Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Everything that comes until the server closes.
     ///
     /// # Errors
@@ -175,7 +192,7 @@ impl Connection {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\r\n") {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(ErrorKind::UnexpectedEof.into());
         }
         line.truncate(line.len() - 2);
         String::from_utf8(line).map_err(|error| not_http("line", &error.to_string()))
@@ -226,7 +243,7 @@ impl Connection {
 
 fn not_http(what: &str, text: &str) -> io::Error {
     io::Error::new(
-        io::ErrorKind::InvalidData,
+        ErrorKind::InvalidData,
         format!("the answer's {what} is no HTTP: {text:?}"),
     )
 }
@@ -298,6 +315,20 @@ impl Answer {
     pub fn location(&self) -> Result<&str> {
         self.header("Location")
             .with_context(|| format!("an answer without Location: {self:?}"))
+    }
+
+    /// Where a list's next page is, if this is not the last.
+    ///
+    /// # Errors
+    /// The answer says so in another form than that of the specification.
+    pub fn next_page(&self) -> Result<Option<String>> {
+        let Some(link) = self.header("Link") else {
+            return Ok(None);
+        };
+        let target = link.strip_prefix('<');
+        let target = target.and_then(|link| link.strip_suffix(">; rel=\"next\""));
+        let target = target.with_context(|| format!("no link to a next page: {link}"))?;
+        Ok(Some(target.to_owned()))
     }
 
     /// The body as JSON.

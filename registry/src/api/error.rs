@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::response::{range_so_far, text};
 use super::route::{Target, Unroutable};
 use crate::catalog;
+use crate::limits;
 use crate::oci::{Digest, InvalidDigest, InvalidReference};
 use crate::registry::{ContentError, Error};
 
@@ -133,10 +134,19 @@ impl ApiError {
     }
 }
 
+/// A message may quote what the client sent, and that may be a manifest of megabytes.
+fn shorten(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(limits::MESSAGE_CHARACTERS) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code.map_or(json!("UNKNOWN"), |code| json!(code));
-        let mut error = json!({"code": code, "message": self.message});
+        let mut error = json!({"code": code, "message": shorten(self.message)});
         if !self.detail.is_null() {
             error["detail"] = self.detail;
         }
@@ -211,9 +221,10 @@ impl From<Error> for ApiError {
             Error::Superseded => {
                 Self::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, message)
             }
+            // Not TOOMANYREQUESTS: Docker gives up at once on that code, and tries again on this.
             Error::TooManyUploads => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                ErrorCode::TooManyRequests,
+                ErrorCode::BlobUploadInvalid,
                 message,
             )
             .header(header::RETRY_AFTER, HeaderValue::from_static("30")),

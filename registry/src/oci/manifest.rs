@@ -149,6 +149,10 @@ impl Manifest {
             return Err(InvalidManifest::Schema1);
         }
         let media_type = media_type(content_type, &document)?;
+        // The field alone may say so, too.
+        if schema1(&media_type) {
+            return Err(InvalidManifest::Schema1);
+        }
         // The artifact manifest never had a schemaVersion.
         if document.schema_version != 2 && media_type.as_str() != MediaType::OCI_ARTIFACT {
             return Err(InvalidManifest::SchemaVersion(document.schema_version));

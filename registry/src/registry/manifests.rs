@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::{Access, Action, Error, Registry, Result};
 use crate::catalog::{BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
-use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
 /// A manifest as a client sends it.
@@ -123,7 +122,7 @@ impl Registry {
         limit: Option<usize>,
     ) -> Result<Page<Tag>> {
         access.check(Action::Pull, name)?;
-        let limit = limit.unwrap_or(limits::PAGE).min(limits::PAGE);
+        let limit = limit.unwrap_or(usize::MAX).min(self.limits().page);
         self.catalog
             .tags(name, last, limit)
             .await?
@@ -141,7 +140,7 @@ impl Registry {
         last: Option<&str>,
         limit: Option<usize>,
     ) -> Result<Page<Name>> {
-        let limit = limit.unwrap_or(limits::PAGE).min(limits::PAGE);
+        let limit = limit.unwrap_or(usize::MAX).min(self.limits().page);
         let mut page = self.catalog.repositories(last, limit).await?;
         page.items.retain(|name| access.may(Action::Pull, name));
         Ok(page)

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::{self, BlobStore};
 use crate::catalog::{BlobRecord, Catalog};
 use crate::clock::{Clock, seconds};
+use crate::limits::Limits;
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
@@ -79,7 +80,7 @@ impl Registry {
         clock: Clock,
         settings: Settings,
     ) -> Result<Self> {
-        let uploads = uploads::Uploads::load(blobs.as_ref()).await?;
+        let uploads = uploads::Uploads::load(blobs.as_ref(), settings.limits).await?;
         // Nobody knows what was asked for in the last moments before a crash. After an orderly end
         // it is written down; but a client may still be in the middle of a push.
         let ended_well = catalog.begin().await?;
@@ -110,6 +111,11 @@ impl Registry {
     /// Whether pushes are refused since a write to the catalog failed.
     pub fn is_read_only(&self) -> bool {
         self.catalog.is_read_only()
+    }
+
+    /// The limits that it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
     }
 
     /// What tells this registry from any other: made at random with its store.

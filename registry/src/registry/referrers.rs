@@ -44,7 +44,7 @@ impl Registry {
         limit: Option<usize>,
     ) -> Result<Page<ReferrerDescriptor>> {
         access.check(Action::Pull, name)?;
-        let limit = limit.unwrap_or(limits::REFERRERS).min(limits::REFERRERS);
+        let limit = limit.unwrap_or(usize::MAX).min(self.limits().referrers);
         let declared = self
             .catalog
             .referrers(name, subject, artifact_type, last, limit)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::Limits;
+
 /// How a registry behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,6 +20,8 @@ pub struct Settings {
     pub upload_expiry: Duration,
     /// How often the catalog is copied, if it was changed.
     pub copy_every: Duration,
+    /// What is as large as it is for everybody, unless a program embeds the registry.
+    pub limits: Limits,
 }
 
 impl Default for Settings {
@@ -29,6 +33,7 @@ impl Default for Settings {
             settle: Duration::from_secs(300),
             upload_expiry: Duration::from_secs(24 * 3600),
             copy_every: Duration::from_secs(3600),
+            limits: Limits::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::session::{Claim, Notes, Session, Tail};
 use super::{Access, Action, Error, Registry, Result};
 use crate::blobs::{self, BlobStore, Location, UploadId, UploadWriter};
 use crate::clock::seconds;
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 
 /// A request's body as it arrives.
@@ -35,6 +35,7 @@ pub(super) struct Uploads {
     sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
     finished: Mutex<Finished>,
     places: Arc<Semaphore>,
+    limits: Limits,
 }
 
 /// Uploads that became blobs, the oldest forgotten first.
@@ -47,8 +48,8 @@ struct Finished {
 impl Uploads {
     /// Takes over what an earlier process left. Uploads without readable notes are of no use to
     /// anyone and go.
-    pub(super) async fn load(store: &dyn BlobStore) -> blobs::Result<Self> {
-        let places = Arc::new(Semaphore::new(limits::OPEN_UPLOADS));
+    pub(super) async fn load(store: &dyn BlobStore, limits: Limits) -> blobs::Result<Self> {
+        let places = Arc::new(Semaphore::new(limits.open_uploads));
         let mut sessions = HashMap::new();
         for open in store.uploads().await? {
             let notes = serde_json::from_slice::<Notes>(&open.session).ok();
@@ -73,6 +74,7 @@ impl Uploads {
             sessions: Mutex::new(sessions),
             finished: Mutex::default(),
             places,
+            limits,
         })
     }
 
@@ -94,7 +96,7 @@ impl Uploads {
 
     fn finish(&self, name: &Name, upload: &UploadId, digest: &Digest) {
         let mut finished = self.finished();
-        if finished.order.len() >= limits::REMEMBERED_UPLOADS
+        if finished.order.len() >= self.limits.remembered_uploads
             && let Some(oldest) = finished.order.pop_front()
         {
             finished.blobs.remove(&oldest);
@@ -122,7 +124,7 @@ impl Uploads {
 
     async fn place(&self) -> Result<OwnedSemaphorePermit> {
         match tokio::time::timeout(
-            limits::OPEN_UPLOAD_WAIT,
+            self.limits.open_upload_wait,
             self.places.clone().acquire_owned(),
         )
         .await

@@ -7,12 +7,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::requests::Requests;
 use super::stream::WriteDeadline;
-use crate::limits;
+use crate::limits::{self, Limits};
 
 /// Accepts connections for as long as it is polled. A place is taken before a connection is
 /// accepted, so that the ones that are too many wait in the kernel, where they cost next to
@@ -22,13 +22,14 @@ pub(super) async fn accept(
     router: Router,
     places: Arc<Semaphore>,
     graceful: Arc<GracefulShutdown>,
+    limits: Limits,
 ) {
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
         let stream = next(&listener).await;
-        let connection = graceful.watch(connection(stream, router.clone()));
+        let connection = graceful.watch(connection(stream, router.clone(), &limits));
         tokio::spawn(async move {
             // Peers that break off or talk something else than HTTP are nothing to worry about.
             if let Err(error) = connection.await {
@@ -42,9 +43,9 @@ pub(super) async fn accept(
     }
 }
 
-type Connection = http1::Connection<TokioIo<WriteDeadline<TcpStream>>, TowerToHyperService<Router>>;
+type Connection = http1::Connection<TokioIo<WriteDeadline<TcpStream>>, Requests>;
 
-fn connection(stream: TcpStream, router: Router) -> Connection {
+fn connection(stream: TcpStream, router: Router, limits: &Limits) -> Connection {
     // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and
     // no client speaks HTTP/2 without TLS. A TLS handshake that comes in here is answered with
     // `HTTP/1.1 400`, by which clients know to go on in plain text.
@@ -54,8 +55,8 @@ fn connection(stream: TcpStream, router: Router) -> Connection {
         .max_headers(limits::HEADERS)
         .max_buf_size(limits::READ_BUFFER_BYTES)
         .serve_connection(
-            TokioIo::new(WriteDeadline::new(stream, limits::WRITE_IDLE)),
-            TowerToHyperService::new(router),
+            TokioIo::new(WriteDeadline::new(stream, limits.write_idle)),
+            Requests::new(router, limits.requests_per_connection),
         )
 }
 

@@ -5,6 +5,7 @@ mod control;
 mod guard;
 mod listen;
 mod log;
+mod requests;
 mod stream;
 
 use std::net::SocketAddr;
@@ -78,7 +79,8 @@ impl Server {
     /// to finish; idle connections are closed at once.
     pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
         let graceful = Arc::new(GracefulShutdown::new());
-        let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+        let limits = *registry.limits();
+        let places = Arc::new(Semaphore::new(limits.connections));
         let router = api::router(registry.clone());
         let house = tokio::spawn(registry.clone().keep_house());
         let control = self
@@ -92,7 +94,8 @@ impl Server {
                 .clone()
                 .layer(middleware::from_fn_with_state(hosts, guard::guard))
                 .layer(middleware::from_fn(log::log));
-            let accepting = accept::accept(listener, router, places.clone(), graceful.clone());
+            let accepting =
+                accept::accept(listener, router, places.clone(), graceful.clone(), limits);
             loops.push(tokio::spawn(accepting));
         }
         stop.await;

@@ -2,14 +2,17 @@
 
 mod blobs;
 mod deletes;
+mod errors;
 mod guard;
 mod interrupted;
+mod limits;
 mod manifests;
 mod manners;
 mod moves;
 mod names;
 mod referrers;
 mod sessions;
+mod small;
 mod tags;
 mod uploads;
 

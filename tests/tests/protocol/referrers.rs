@@ -104,14 +104,7 @@ fn lists_come_in_pages_that_lead_on() -> Result<()> {
         let list = answer.json()?;
         assert!(digests(&list).len() <= 2);
         seen.extend(digests(&list).into_iter().map(str::to_owned));
-        next = answer.header("Link").map(|link| {
-            assert!(link.ends_with(">; rel=\"next\""), "{link}");
-            link.trim_start_matches('<')
-                .split('>')
-                .next()
-                .unwrap_or_default()
-                .to_owned()
-        });
+        next = answer.next_page()?;
     }
     assert_eq!(seen, all);
     Ok(())

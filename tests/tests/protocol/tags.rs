@@ -1,6 +1,6 @@
 //! The list of tags.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wharf_tests::content::MANIFEST;
 use wharf_tests::http::Connection;
@@ -57,16 +57,7 @@ fn links_lead_through_all_tags() -> Result<()> {
             .unwrap_or_default();
         ensure!(page.len() == 2, "{page:?}");
         seen.extend(page);
-        next = answer
-            .header("Link")
-            .map(|link| {
-                let target = link.strip_suffix("; rel=\"next\"");
-                let target = target.and_then(|target| target.strip_prefix('<')?.strip_suffix('>'));
-                target
-                    .map(str::to_owned)
-                    .with_context(|| format!("Link: {link}"))
-            })
-            .transpose()?;
+        next = answer.next_page()?;
     }
     assert_eq!(Value::from(seen), json!(TAGS));
     Ok(())
