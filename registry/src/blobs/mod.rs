@@ -218,6 +218,9 @@ impl UploadId {
     pub fn random() -> std::result::Result<Self, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
+        // The specification wants a UUID: version 4, of the variant of RFC 9562.
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
         Ok(Self(
             bytes
                 .iter()

@@ -153,6 +153,12 @@ fn every_refusal_can_be_read_and_is_retried_where_that_helps() -> Result<()> {
             404,
             "MANIFEST_UNKNOWN",
             retried,
+            Request::new("DELETE", format!("/v2/none/manifests/{other}")),
+        ),
+        (
+            404,
+            "MANIFEST_UNKNOWN",
+            retried,
             Request::new("DELETE", "/v2/a/manifests/none"),
         ),
         (

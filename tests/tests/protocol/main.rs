@@ -13,6 +13,7 @@ mod names;
 mod referrers;
 mod sessions;
 mod small;
+mod statements;
 mod tags;
 mod uploads;
 
@@ -78,7 +79,9 @@ fn push(http: &mut Connection, repository: &str, bytes: &[u8]) -> Result<String>
     let digest = content::sha256(bytes);
     let upload = open(http, repository)?;
     let request = Request::new("PUT", format!("{upload}?digest={digest}"));
-    ask(http, 201, request.body(Body::Sized(bytes)))?;
+    let answer = ask(http, 201, request.body(Body::Sized(bytes)))?;
+    let location = format!("/v2/{repository}/blobs/{digest}");
+    ensure!(answer.location()? == location, "{answer:?}");
     Ok(digest)
 }
 

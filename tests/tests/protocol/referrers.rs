@@ -127,6 +127,14 @@ fn what_clients_listed_under_the_fallback_tag_is_listed_too() -> Result<()> {
     let mut expected = [declared, content::sha256(&silent)];
     expected.sort();
     assert_eq!(digests(&answer.json()?), expected);
+
+    // A tag has no room for longer digests: they are cut.
+    let long = content::sha512(b"subject");
+    let digits = long.trim_start_matches("sha512:");
+    let tag = format!("sha512-{}", &digits[..64]);
+    ask(&mut http, 201, put("a", &tag, INDEX, &list))?;
+    let answer = ask(&mut http, 200, get(format!("/v2/a/referrers/{long}")))?;
+    assert_eq!(digests(&answer.json()?), [content::sha256(&silent)]);
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! Upload sessions in good order and out of it.
 
-use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 use wharf_tests::content::{Random, sha256};
-use wharf_tests::http::{Body, Request};
+use wharf_tests::http::{Body, Connection, Request};
+use wharf_tests::wharf::Server;
 
 use crate::{ask, get, open, refuse, serve, stored};
 
@@ -18,8 +21,17 @@ fn a_new_session_says_where_it_is_and_how_far() -> Result<()> {
     let (_server, mut http) = serve()?;
     let answer = ask(&mut http, 202, Request::new("POST", "/v2/a/blobs/uploads/"))?;
     assert_eq!(answer.header("Range"), Some("0-0"));
+    assert_eq!(answer.header("OCI-Chunk-Min-Length"), None);
     let upload = answer.location()?;
-    ensure!(upload.starts_with("/v2/a/blobs/uploads/"), "{upload}");
+    let id = upload.strip_prefix("/v2/a/blobs/uploads/");
+    let id = id.with_context(|| format!("uploads go on at {upload}"))?;
+    // A UUID of random bits (version 4), without hyphens.
+    let digits = id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    ensure!(
+        id.len() == 32 && digits && id.as_bytes()[12] == b'4',
+        "{id}"
+    );
+    ensure!(b"89ab".contains(&id.as_bytes()[16]), "{id}");
     assert_ne!(open(&mut http, "a")?, upload);
     for method in ["GET", "HEAD"] {
         let answer = ask(&mut http, 204, Request::new(method, upload))?;
@@ -113,5 +125,22 @@ fn a_deleted_session_is_gone() -> Result<()> {
         )?;
     }
     assert!(stored(&server)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn an_upload_that_nobody_goes_on_with_ends() -> Result<()> {
+    let server = Server::start_with(["--upload-expiry", "1s", "--gc-grace", "1s"])?;
+    let mut http = Connection::open(server.address())?;
+    let upload = open(&mut http, "a")?;
+    let patch = Request::new("PATCH", &upload).body(Body::Chunked(b"content"));
+    ask(&mut http, 202, patch)?;
+    // Whoever asks for it goes on with it, so its file is what tells.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !stored(&server)?.is_empty() {
+        ensure!(Instant::now() < deadline, "it is kept for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    refuse(&mut http, 404, "BLOB_UPLOAD_UNKNOWN", get(&upload))?;
     Ok(())
 }
