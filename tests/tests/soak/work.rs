@@ -82,7 +82,10 @@ impl<'a> Worker<'a> {
             None => Connection::open(self.server.address())?,
         };
         let answer = http.send(request)?;
-        self.http = Some(http);
+        // A connection has so many requests, and the last answer says so.
+        if answer.header("Connection") != Some("close") {
+            self.http = Some(http);
+        }
         Ok(answer)
     }
 
