@@ -48,6 +48,8 @@ pub const PAGE: usize = 10_000;
 pub const REFERRERS: usize = 1000;
 /// Characters of a message to a client, which may quote what the client sent.
 pub const MESSAGE_CHARACTERS: usize = 1000;
+/// Missing blobs that an error names.
+pub const NAMED_BLOBS: usize = 100;
 /// Tags that one push of a manifest may move.
 pub const TAGS_PER_PUSH: usize = 100;
 /// How long a stopping server lets running requests finish.

@@ -246,7 +246,8 @@ impl From<Error> for ApiError {
                     .detail(json!({"current": current.as_ref().map(Digest::to_string)}))
             }
             Error::ManifestBlobsUnknown(digests) => {
-                let digests: Vec<_> = digests.iter().map(ToString::to_string).collect();
+                let digests = digests.iter().take(limits::NAMED_BLOBS);
+                let digests: Vec<_> = digests.map(ToString::to_string).collect();
                 Self::new(
                     StatusCode::BAD_REQUEST,
                     ErrorCode::ManifestBlobUnknown,

@@ -218,6 +218,21 @@ fn a_message_is_short_whatever_it_quotes() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_hundred_missing_blobs_are_named_and_not_one_more() -> Result<()> {
+    let (_server, mut http) = serve()?;
+    for (missing, named) in [(100, 100), (101, 100)] {
+        let layer = |number: i32| content::descriptor(content::LAYER, &number.to_le_bytes());
+        let layers: Vec<_> = (1..missing).map(layer).collect();
+        let image = content::manifest(&content::descriptor(content::CONFIG, b"{}"), &layers);
+        let request = put("a", "v1", MANIFEST, &image);
+        let answer = refuse(&mut http, 400, "MANIFEST_BLOB_UNKNOWN", request)?;
+        let digests = answer.json()?["errors"][0]["detail"]["digests"].clone();
+        assert_eq!(digests.as_array().map(Vec::len), Some(named), "{digests}");
+    }
+    Ok(())
+}
+
 /// Only the whole of it can be refused: nobody reads a manifest bit by bit.
 #[test]
 fn a_manifest_that_is_all_brackets_is_refused() -> Result<()> {
