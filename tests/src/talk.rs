@@ -1,5 +1,6 @@
 //! What tests say to a registry again and again.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,64 @@ use serde_json::json;
 use crate::content;
 use crate::http::{Answer, Body, Connection, Request};
 
+/// A client with good manners: it goes on with a new connection where the server ends one.
+#[derive(Debug)]
+pub struct Client {
+    address: SocketAddr,
+    connection: Option<Connection>,
+}
+
+impl Client {
+    /// A client of the server at `address`.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            connection: None,
+        }
+    }
+
+    /// Sends a request and returns the answer, whatever it is.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub fn send(&mut self, request: Request<'_>) -> Result<Answer> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(self.address)?,
+        };
+        let answer = connection.send(request)?;
+        // A connection has so many requests, and the last answer says so.
+        if answer.header("Connection") != Some("close") {
+            self.connection = Some(connection);
+        }
+        Ok(answer)
+    }
+
+    /// As [`ask`].
+    ///
+    /// # Errors
+    /// It is answered otherwise.
+    pub fn ask(&mut self, status: u16, request: Request<'_>) -> Result<Answer> {
+        let asked = describe(&request);
+        expect(self.send(request)?, status, &asked)
+    }
+}
+
 /// Sends a request that must be answered with `status`.
 ///
 /// # Errors
 /// It is answered otherwise; the request and the answer are in the error.
 pub fn ask(http: &mut Connection, status: u16, request: Request<'_>) -> Result<Answer> {
-    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
-    let answer = http.send(request)?;
+    let asked = describe(&request);
+    expect(http.send(request)?, status, &asked)
+}
+
+fn describe(request: &Request<'_>) -> String {
+    format!("{:?}", String::from_utf8_lossy(&request.head()))
+}
+
+fn expect(answer: Answer, status: u16, asked: &str) -> Result<Answer> {
     ensure!(
         answer.status == status,
         "{} instead of {status} to {asked}: {:?} {}",

@@ -162,8 +162,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// committed before its process ended.
     async fn committed(&self, location: &Location) -> Result<Option<u64>>;
 
-    /// Gives a blob's space back. No error where there is none.
-    async fn delete(&self, location: &Location) -> Result<()>;
+    /// Gives blobs' space back, as far as that can be done. No error where there is none.
+    async fn delete(&self, locations: Vec<Location>) -> Result<()>;
 
     /// A part of all blobs' bytes: `part` counts from 0, and behind the last one there is nothing.
     async fn list(&self, part: usize) -> Result<Option<Vec<StoredFile>>>;

@@ -117,10 +117,9 @@ impl Registry {
         let collected = self.catalog.collect(condemned).await?;
         drop(settle);
         collection.blobs += collected.memberships;
-        for (location, size) in collected.blobs {
-            self.remove(&location).await;
-            collection.bytes += size;
-        }
+        let (locations, sizes): (Vec<_>, Vec<_>) = collected.blobs.into_iter().unzip();
+        self.remove(locations).await;
+        collection.bytes += sizes.iter().sum::<u64>();
         Ok(())
     }
 
@@ -158,11 +157,14 @@ impl Registry {
     }
 
     /// Gives bytes back that nothing names any more. Where that fails, they are orphans.
-    pub(super) async fn remove(&self, location: &Location) {
-        if let Err(error) = self.blobs.delete(location).await {
+    pub(super) async fn remove(&self, locations: Vec<Location>) {
+        if locations.is_empty() {
+            return;
+        }
+        if let Err(error) = self.blobs.delete(locations).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "a blob's file could not be removed"
+                "a blob could not be removed"
             );
         }
     }

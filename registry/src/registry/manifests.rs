@@ -177,9 +177,7 @@ impl Registry {
         self.check_delete(access, name)?;
         match self.catalog.delete_blob(name, digest).await? {
             BlobDeletion::Deleted(last) => {
-                if let Some(location) = last {
-                    self.remove(&location).await;
-                }
+                self.remove(Vec::from_iter(last)).await;
                 Ok(())
             }
             BlobDeletion::Unknown => Err(Error::BlobUnknown(digest.clone())),

@@ -417,9 +417,8 @@ impl Registry {
     /// Tells the catalog of a blob that is on disk, and clears up behind it.
     async fn enter(&self, name: &Name, location: &Location, size: u64) -> Result<()> {
         let Location { digest, upload } = location;
-        for superfluous in self.catalog.add_blob(name, digest, size, upload).await? {
-            self.remove(&superfluous).await;
-        }
+        let superfluous = self.catalog.add_blob(name, digest, size, upload).await?;
+        self.remove(superfluous).await;
         Ok(self.blobs.discard_upload(upload).await?)
     }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection as Database, params};
 use wharf_tests::command::say;
 use wharf_tests::content::{self, MANIFEST, Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, delete, files, get, push, put};
+use wharf_tests::talk::{Client, ask, delete, files, get, push, put};
 use wharf_tests::wharf::Server;
 
 /// Bytes of a blob. What is measured is requests, not bytes.
@@ -97,8 +97,8 @@ fn fill(server: &Server, blobs: usize) -> Result<Vec<(String, Vec<String>)>> {
             .map(|pusher| {
                 let manifests = &manifests;
                 scope.spawn(move || -> Result<()> {
-                    let mut http = Connection::open(server.address())?;
                     for number in (pusher..count).step_by(PUSHERS) {
+                        let mut http = Connection::open(server.address())?;
                         let mut random = Random::new(number as u64);
                         let mut layers = Vec::new();
                         let mut digests = Vec::new();
@@ -160,12 +160,12 @@ fn load(
             .map(|seed| {
                 scope.spawn(move || -> Result<Vec<Duration>> {
                     let mut random = Random::new(seed);
-                    let mut http = Connection::open(server.address())?;
+                    let mut http = Client::new(server.address());
                     let mut took = Vec::new();
                     while !over.load(Relaxed) {
                         let blob = kept[random.below(kept.len())];
                         let started = Instant::now();
-                        ask(&mut http, 200, get(format!("/v2/load/blobs/{blob}")))?;
+                        http.ask(200, get(format!("/v2/load/blobs/{blob}")))?;
                         took.push(started.elapsed());
                     }
                     Ok(took)
@@ -176,18 +176,14 @@ fn load(
             .map(|seed| {
                 scope.spawn(move || -> Result<Vec<Duration>> {
                     let mut random = Random::new(u64::from(std::process::id()) * 10 + seed);
-                    let mut http = Connection::open(server.address())?;
+                    let mut http = Client::new(server.address());
                     let mut took = Vec::new();
                     while !over.load(Relaxed) {
                         let bytes = random.bytes(SIZE);
                         let target =
                             format!("/v2/other-{seed}/blobs/uploads/?digest={}", sha256(&bytes));
                         let started = Instant::now();
-                        ask(
-                            &mut http,
-                            201,
-                            Request::new("POST", target).body(Body::Sized(&bytes)),
-                        )?;
+                        http.ask(201, Request::new("POST", target).body(Body::Sized(&bytes)))?;
                         took.push(started.elapsed());
                     }
                     Ok(took)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use wharf_tests::content::{self, MANIFEST, Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, delete, get, head, open, put};
+use wharf_tests::talk::{Client, ask, delete, get, head, open, put};
 use wharf_tests::wharf::Server;
 
 use crate::Counts;
@@ -24,7 +24,7 @@ pub(crate) struct Worker<'a> {
     random: Random,
     pool: &'a [u8],
     counts: &'a Counts,
-    http: Option<Connection>,
+    http: Client,
 }
 
 /// The blobs of an image: a config and two layers, the second of some size.
@@ -57,7 +57,7 @@ impl<'a> Worker<'a> {
             random: Random::new(seed),
             pool,
             counts,
-            http: None,
+            http: Client::new(server.address()),
         }
     }
 
@@ -76,19 +76,6 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn send(&mut self, request: Request<'_>) -> Result<wharf_tests::http::Answer> {
-        let mut http = match self.http.take() {
-            Some(http) => http,
-            None => Connection::open(self.server.address())?,
-        };
-        let answer = http.send(request)?;
-        // A connection has so many requests, and the last answer says so.
-        if answer.header("Connection") != Some("close") {
-            self.http = Some(http);
-        }
-        Ok(answer)
-    }
-
     /// Pushes an image as clients do: asks for each blob, pushes or mounts what is not there, then the
     /// manifest. Now and then it stops half-way, and now and then it pulls what it pushed.
     fn push(&mut self, repository: &str, image: usize) -> Result<()> {
@@ -96,7 +83,7 @@ impl<'a> Worker<'a> {
         for blob in blobs(self.pool, image) {
             let digest = sha256(blob);
             let path = format!("/v2/{repository}/blobs/{digest}");
-            match self.send(head(path))?.status {
+            match self.http.send(head(path))?.status {
                 // Who is told that a blob is there does not push it; so it must be there for the
                 // manifest.
                 200 => {
@@ -114,7 +101,9 @@ impl<'a> Worker<'a> {
         }
         let manifest = manifest(self.pool, image);
         let took = begun.elapsed();
-        let answer = self.send(put(repository, &format!("v{image}"), MANIFEST, &manifest))?;
+        let answer = self
+            .http
+            .send(put(repository, &format!("v{image}"), MANIFEST, &manifest))?;
         ensure!(
             answer.status == 201 || (answer.status == 400 && took > WITHIN_GRACE),
             "{} after {took:?}: {}",
@@ -129,7 +118,7 @@ impl<'a> Worker<'a> {
         let pushed = Instant::now();
         for blob in blobs(self.pool, image) {
             let path = format!("/v2/{repository}/blobs/{}", sha256(blob));
-            let answer = self.send(get(path))?;
+            let answer = self.http.send(get(path))?;
             ensure!(
                 answer.body == blob || (answer.status == 404 && pushed.elapsed() > WITHIN_GRACE),
                 "{} after {:?}",
@@ -151,7 +140,7 @@ impl<'a> Worker<'a> {
             }
             _ => uploads,
         };
-        let answer = self.send(Request::new("POST", target))?;
+        let answer = self.http.send(Request::new("POST", target))?;
         if answer.status == 201 {
             self.counts.mounts.fetch_add(1, Relaxed);
             return Ok(());
@@ -162,17 +151,21 @@ impl<'a> Worker<'a> {
             0 => (blob, &[][..]),
             _ => blob.split_at(blob.len() / 2),
         };
-        let patch = self.send(Request::new("PATCH", &upload).body(Body::Chunked(first)))?;
+        let patch = self
+            .http
+            .send(Request::new("PATCH", &upload).body(Body::Chunked(first)))?;
         ensure!(patch.status == 202, "{} to a PATCH", patch.status);
         let request = Request::new("PUT", format!("{upload}?digest={digest}"));
-        let put = self.send(request.body(Body::Sized(rest)))?;
+        let put = self.http.send(request.body(Body::Sized(rest)))?;
         ensure!(put.status == 201, "{} to a PUT", put.status);
         Ok(())
     }
 
     fn delete(&mut self, repository: &str, image: usize) -> Result<()> {
         let manifest = sha256(&manifest(self.pool, image));
-        let gone = self.send(delete(format!("/v2/{repository}/manifests/{manifest}")))?;
+        let gone = self
+            .http
+            .send(delete(format!("/v2/{repository}/manifests/{manifest}")))?;
         ensure!(matches!(gone.status, 202 | 404), "{}", gone.status);
         let done = usize::from(gone.status == 202);
         self.counts.deletions.fetch_add(done, Relaxed);
@@ -212,10 +205,10 @@ impl<'a> Worker<'a> {
             "/readyz".to_owned(),
             "/v2/".to_owned(),
         ] {
-            let answer = self.send(get(path))?;
+            let answer = self.http.send(get(path))?;
             ensure!(answer.status == 200, "{}", answer.status);
         }
-        let tags = self.send(get(format!("/v2/{repository}/tags/list")))?;
+        let tags = self.http.send(get(format!("/v2/{repository}/tags/list")))?;
         ensure!(matches!(tags.status, 200 | 404), "{}", tags.status);
         Ok(())
     }

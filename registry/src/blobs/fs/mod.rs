@@ -145,10 +145,16 @@ impl BlobStore for FsStore {
         .await
     }
 
-    async fn delete(&self, location: &Location) -> Result<()> {
-        let location = location.clone();
-        self.blocking(move |layout| remove_file(&layout.blob(&location)))
-            .await
+    async fn delete(&self, locations: Vec<Location>) -> Result<()> {
+        self.blocking(move |layout| {
+            // All of them, whatever becomes of one.
+            let mut result = Ok(());
+            for location in locations {
+                result = result.and(remove_file(&layout.blob(&location)));
+            }
+            result
+        })
+        .await
     }
 
     async fn list(&self, part: usize) -> Result<Option<Vec<StoredFile>>> {
