@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Bed, lock, open_lock};
 use crate::command::say;
+use crate::wharf;
 
 /// What every name of the tests begins with; nothing else is ever removed.
 const PREFIX: &str = "wharf-test-";
@@ -80,6 +81,20 @@ impl Cluster {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// `wharf` with this cluster's name and kubeconfig, and with directories of its own.
+    ///
+    /// # Errors
+    /// It does not build.
+    pub fn wharf(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command(&wharf::binary()?.display().to_string());
+        wharf::without_settings(&mut command)
+            .env("XDG_STATE_HOME", self.dir().join("state"))
+            .env("XDG_DATA_HOME", self.dir().join("share"))
+            .env("WHARF_NAME", self.name())
+            .args(arguments);
+        Ok(command)
     }
 
     /// A command in the bed's environment with a kubeconfig of the cluster's own: tests do not touch anybody's current context.

@@ -1,11 +1,8 @@
 //! An engine that runs, and no cluster.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster, Tool};
-use wharf_tests::wharf;
 
 use crate::{refused, said};
 
@@ -20,18 +17,6 @@ impl Place {
         Ok(Self {
             cluster: Cluster::reserve(&bed, suffix)?,
         })
-    }
-
-    pub(crate) fn wharf(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = self
-            .cluster
-            .command(&wharf::binary()?.display().to_string());
-        wharf::without_settings(&mut command)
-            .env("XDG_STATE_HOME", self.cluster.dir().join("state"))
-            .env("XDG_DATA_HOME", self.cluster.dir().join("share"))
-            .env("WHARF_NAME", self.cluster.name())
-            .args(arguments);
-        Ok(command)
     }
 
     /// Fails if there is a node, a record, a kubeconfig or a data directory.
@@ -52,7 +37,7 @@ impl Place {
 fn a_dry_run_changes_nothing() -> Result<()> {
     let place = Place::new("cli-dry")?;
     let plan = ["up", "--dry-run", "--port", "5999", "--nodes", "3"];
-    let text = said(&mut place.wharf(&plan)?)?;
+    let text = said(&mut place.cluster.wharf(&plan)?)?;
     let data = place
         .cluster
         .dir()
@@ -67,7 +52,7 @@ fn a_dry_run_changes_nothing() -> Result<()> {
         ensure!(text.contains(part), "no \"{part}\" in\n{text}");
     }
     place.is_untouched()?;
-    let json = said(place.wharf(&plan)?.args(["--output", "json"]))?;
+    let json = said(place.cluster.wharf(&plan)?.args(["--output", "json"]))?;
     let json: Value = serde_json::from_str(&json)?;
     let steps = json["result"]["steps"].as_array().context("no steps")?;
     ensure!(steps.len() > 5 && steps[0] == "createCluster", "{json}");
@@ -81,10 +66,10 @@ fn a_dry_run_changes_nothing() -> Result<()> {
 #[test]
 fn a_cluster_that_is_not_there() -> Result<()> {
     let place = Place::new("cli-none")?;
-    let text = refused(&mut place.wharf(&["status"])?, 5)?;
+    let text = refused(&mut place.cluster.wharf(&["status"])?, 5)?;
     let up = format!("`wharf up --name {}`", place.cluster.name());
     ensure!(text.contains("no cluster") && text.contains(&up), "{text}");
-    let text = said(&mut place.wharf(&["down"])?)?;
+    let text = said(&mut place.cluster.wharf(&["down"])?)?;
     ensure!(text.contains("There is no cluster"), "{text}");
     place.is_untouched()
 }

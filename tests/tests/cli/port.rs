@@ -35,7 +35,7 @@ fn the_port_is_taken() -> Result<()> {
 fn on_families(place: &Place, port: u16, families: &[&str]) -> Result<()> {
     let text = port.to_string();
     let up = ["up", "--port", &text];
-    let sentence = refused(&mut place.wharf(&up)?, 6)?;
+    let sentence = refused(&mut place.cluster.wharf(&up)?, 6)?;
     let comm = std::fs::read_to_string("/proc/self/comm")?;
     let owner = format!("by {} (process {})", comm.trim(), std::process::id());
     ensure!(
@@ -50,7 +50,10 @@ fn on_families(place: &Place, port: u16, families: &[&str]) -> Result<()> {
         );
     }
     // A program is told the same in an event.
-    let output = command::finish(place.wharf(&up)?.args(["--output", "json"]), PATIENCE)?;
+    let output = command::finish(
+        place.cluster.wharf(&up)?.args(["--output", "json"]),
+        PATIENCE,
+    )?;
     ensure!(output.status.code() == Some(6), "{output:?}");
     let events = output.stdout.lines().map(serde_json::from_str);
     let events = events.collect::<Result<Vec<Value>, _>>()?;

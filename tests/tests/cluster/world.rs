@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command::{self, say};
-use wharf_tests::{http, wharf};
+use wharf_tests::http;
 
 /// Longer than any command takes on a busy machine, but for those that make or push something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,17 +62,9 @@ impl World {
         format!("localhost:{}/{name}", self.port)
     }
 
-    /// `wharf` with the kubeconfig and the directories of this world.
+    /// `wharf` for this world's cluster.
     pub(crate) fn wharf(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = self
-            .cluster
-            .command(&wharf::binary()?.display().to_string());
-        wharf::without_settings(&mut command)
-            .env("XDG_STATE_HOME", self.cluster.dir().join("state"))
-            .env("XDG_DATA_HOME", self.cluster.dir().join("share"))
-            .env("WHARF_NAME", self.cluster.name())
-            .args(arguments);
-        Ok(command)
+        self.cluster.wharf(arguments)
     }
 
     /// `wharf up` as the first one is typed.
