@@ -140,7 +140,7 @@ impl Registry {
         })
     }
 
-    /// Writes down what is known of the use of blobs.
+    /// Writes down what is known of the use of blobs. Only who holds `sweeping` may do it.
     ///
     /// # Errors
     /// Where the catalog fails.

@@ -67,6 +67,12 @@ impl Uses {
         }
     }
 
+    /// When a blob was last used, if that is not written down yet.
+    pub(super) fn last(&self, name: &Name, digest: &Digest) -> Option<i64> {
+        let membership = (name.clone(), digest.clone());
+        self.lock().used.get(&membership).copied()
+    }
+
     /// Since when all uses are known; before that, any blob may have been used.
     pub(super) fn all_known_since(&self) -> i64 {
         self.lock().known_since
@@ -77,7 +83,7 @@ impl Uses {
         self.lock().known_since = now;
     }
 
-    /// What has to be written down, and is forgotten here.
+    /// What has to be written down, and is forgotten here. Until that is done, nothing may be collected.
     pub(super) fn take(&self) -> Vec<(Name, Digest, i64)> {
         let used = std::mem::take(&mut self.lock().used);
         used.into_iter()

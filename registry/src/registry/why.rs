@@ -44,14 +44,16 @@ impl Registry {
         let Some(blob) = self.catalog.stored_blob(digest).await? else {
             return Ok(None);
         };
-        // A use that is not written down yet counts as well.
-        self.write_uses().await?;
         let keepers = self.catalog.keepers(digest, limits::GARBAGE_LISTED).await?;
         let now = self.clock.now();
         let reasons = keepers.into_iter().map(|keeper| {
             let (manifest, tags, last_used) = match keeper.by {
                 KeptBy::Manifest { digest, tags } => (Some(digest), tags, None),
-                KeptBy::Use(last_used) => (None, Vec::new(), Some(last_used)),
+                KeptBy::Use(written) => {
+                    // One that is not written down yet counts as well.
+                    let last = self.uses.last(&keeper.repository, digest);
+                    (None, Vec::new(), Some(last.unwrap_or(written)))
+                }
             };
             Reason {
                 repository: keeper.repository.to_string(),
