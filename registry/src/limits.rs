@@ -61,7 +61,7 @@ pub const CATALOG_BATCH: usize = 256;
 /// Uses of blobs that are remembered until they are written down.
 pub const REMEMBERED_USES: usize = 100_000;
 /// Blobs that one transaction of garbage collection takes: few, because pushes wait for it.
-pub const GARBAGE_PER_TRANSACTION: usize = 64;
+pub const GARBAGE_PER_TRANSACTION: usize = 16;
 /// How much longer than that it pauses after each.
 pub const GARBAGE_PAUSE: u32 = 1;
 /// Blobs that a report names one by one.
