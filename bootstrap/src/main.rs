@@ -1,5 +1,6 @@
 //! wharf: a container registry, and the shortest way from source code to a running pod.
 
+mod allocator;
 mod cli;
 mod cluster;
 mod data;
@@ -31,6 +32,7 @@ use cli::{Cli, Command};
 use output::LogFormat;
 
 fn main() -> ExitCode {
+    allocator::tune();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

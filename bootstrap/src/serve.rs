@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::process::Command;
+use wharf_registry::limits::{self, Limits};
 use wharf_registry::registry::{self, DirectoryLock, Registry, Settings};
 use wharf_registry::server::{ListenError, Server};
 
@@ -82,6 +83,17 @@ pub(crate) struct ServeArgs {
     )]
     lock_wait: u64,
 
+    /// Seconds after which a connection that sends nothing is closed, in the middle of a request and
+    /// between two
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "WHARF_IDLE_TIMEOUT",
+        default_value_t = limits::IDLE.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=86400)
+    )]
+    idle_timeout: u64,
+
     /// What the log's lines look like, one for each request
     #[arg(long, value_name = "FORMAT", env = "WHARF_LOG", default_value = "text")]
     pub(crate) log: LogFormat,
@@ -145,6 +157,10 @@ async fn open(args: &ServeArgs, data: &Path) -> anyhow::Result<(Registry, Direct
         grace: args.gc_grace,
         upload_expiry: args.upload_expiry,
         copy_every: args.catalog_copy_every,
+        limits: Limits {
+            idle: Duration::from_secs(args.idle_timeout),
+            ..Limits::default()
+        },
         ..Settings::default()
     };
     registry::open(data, Duration::from_secs(args.lock_wait), settings)

@@ -3,6 +3,8 @@
 //! Each module knows only those left of it: [`oci`] ← [`blobs`], [`catalog`] ← [`registry`] ←
 //! [`api`] ← [`server`]. [`client`], which talks to registries, knows [`oci`] alone.
 
+#![forbid(unsafe_code)]
+
 pub mod api;
 pub mod blobs;
 pub mod catalog;
@@ -15,3 +17,4 @@ pub mod oci;
 pub mod properties;
 pub mod registry;
 pub mod server;
+mod transfers;

@@ -6,17 +6,41 @@ use std::time::Duration;
 pub const MANIFEST_BYTES: usize = 4 << 20;
 /// Descriptors (config, layers, children) in one manifest.
 pub const DESCRIPTORS_PER_MANIFEST: usize = 20_000;
+/// Annotations of one manifest, which lists of referrers repeat.
+pub const ANNOTATIONS_PER_MANIFEST: usize = 10_000;
+/// Manifests of up to so many bytes are taken at once: nearly all are smaller.
+pub const SMALL_MANIFEST_BYTES: usize = 64 << 10;
+/// Larger manifests taken at the same time, because each costs several times its size while it is
+/// looked into. Further ones wait for [`LARGE_MANIFEST_WAIT`].
+pub const LARGE_MANIFESTS: usize = 1;
+/// How long a large manifest waits for its turn.
+pub const LARGE_MANIFEST_WAIT: Duration = Duration::from_secs(30);
+/// How long it may take to arrive once it has its turn.
+pub const LARGE_MANIFEST_TIME: Duration = Duration::from_secs(20);
+/// Bytes of annotations in a page of referrers: clients read a list like a manifest.
+pub const REFERRERS_BYTES: usize = 2 << 20;
 /// Upload sessions open at one time, on disk. Opening one more waits for [`OPEN_UPLOAD_WAIT`],
 /// because clients do not come back after a 429.
 pub const OPEN_UPLOADS: usize = 10_000;
 /// How long a new upload waits for a place.
 pub const OPEN_UPLOAD_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of the notes that are kept with an upload: a name of 255 bytes, and little more.
+pub const NOTES_BYTES: u64 = 4096;
 /// Finished uploads that are remembered, so that a `PUT` repeated after its answer was lost gets
 /// that answer again.
 pub const REMEMBERED_UPLOADS: usize = 4096;
 /// Bytes of an upload gathered before they are written: large enough that a write's fixed costs
 /// vanish, small enough that many uploads at once fit into memory.
 pub const WRITE_BYTES: usize = 1 << 20;
+/// Frames of an upload gathered before they are written, however small they are.
+pub const WRITE_FRAMES: usize = 4096;
+/// How long bytes of an upload are gathered: who sends no more leaves none in memory.
+pub const WRITE_WAIT: Duration = Duration::from_secs(1);
+/// Memory for bytes that are gathered, and as much again for bytes that are being sent, shared by
+/// all transfers that run: the more there are, the smaller are the pieces of each.
+pub const TRANSFER_BYTES: usize = 8 << 20;
+/// The least that a transfer moves at a time.
+pub const LEAST_TRANSFER_BYTES: usize = 16 << 10;
 /// Bytes read from disk for one frame of a pull.
 pub const READ_BYTES: usize = 512 << 10;
 /// Connections in all. Not for each peer: behind a relay everyone is one peer. Further ones wait in
@@ -28,13 +52,13 @@ pub const REQUESTS_PER_CONNECTION: usize = 10_000;
 /// Header fields in one request.
 pub const HEADERS: usize = 100;
 /// Bytes of a connection's read buffer: the most that a request's line and headers may have, and
-/// that one read of a body takes.
-pub const READ_BUFFER_BYTES: usize = 256 << 10;
-/// How long a connection may take to send a whole request head, and how long it may be idle between
-/// requests.
-pub const HEADER_WAIT: Duration = Duration::from_secs(60);
-/// How long a request's body may be silent.
-pub const BODY_IDLE: Duration = Duration::from_secs(60);
+/// that one read of a body takes. A caller who stops in the middle of a body keeps it.
+pub const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Open files that are none of connections and of what they transfer.
+pub const OTHER_FILES: usize = 64;
+/// How long a connection may take to send a whole request head, how long it may be idle between
+/// requests, and how long a request's body may be silent, unless the user says otherwise.
+pub const IDLE: Duration = Duration::from_secs(60);
 /// How long a peer may leave an answer untouched.
 pub const WRITE_IDLE: Duration = Duration::from_secs(120);
 /// Bytes of a refused request's body that are read and dropped, so that the peer gets to read the
@@ -113,6 +137,8 @@ pub struct Limits {
     pub connections: usize,
     /// [`REQUESTS_PER_CONNECTION`]
     pub requests_per_connection: usize,
+    /// [`IDLE`]
+    pub idle: Duration,
     /// [`WRITE_IDLE`]
     pub write_idle: Duration,
     /// [`PAGE`]
@@ -129,6 +155,7 @@ impl Default for Limits {
             remembered_uploads: REMEMBERED_UPLOADS,
             connections: CONNECTIONS,
             requests_per_connection: REQUESTS_PER_CONNECTION,
+            idle: IDLE,
             write_idle: WRITE_IDLE,
             page: PAGE,
             referrers: REFERRERS,

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the named command-line tools of the bed: kind, crane, regctl and the nodes' containerd from Go modules, kubectl from
 # Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd|mkfs.xfs|strace...
+#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd|mkfs.xfs|strace|nginx...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
@@ -24,6 +24,19 @@ kubectl() {
   ln -sf ../node-bin/kubectl "$WHARF_BED/bin/kubectl"
 }
 
+# Unpacked and not installed: Debian's package would start a server on port 80.
+nginx() {
+  if "$WHARF_BED/nginx/usr/sbin/nginx" -v; then return; fi
+  install_packages libcrypt1 libpcre2-8-0 libssl3 zlib1g
+  local packages
+  packages=$(mktemp -d)
+  # As another user, apt could not write there.
+  (cd "$packages" && apt-get download -o APT::Sandbox::User=root nginx)
+  dpkg-deb --extract "$packages"/nginx_*.deb "$WHARF_BED/nginx"
+  rm -r "$packages"
+  ln -sf ../nginx/usr/sbin/nginx "$WHARF_BED/bin/nginx"
+}
+
 # With its client. In node-bin, which is not on PATH: the machine's own are of another release.
 node_containerd() {
   if [ -x "$WHARF_BED/node-bin/containerd" ] && ! command -v go; then return; fi
@@ -38,6 +51,7 @@ for tool; do
     kind) go_tool kind sigs.k8s.io/kind sigs.k8s.io/kind "$KIND" ;;
     crane) go_tool crane github.com/google/go-containerregistry github.com/google/go-containerregistry/cmd/crane "$CRANE" ;;
     kubectl) kubectl ;;
+    nginx) step "unpacking nginx from Debian" nginx ;;
     regctl) go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl "$REGCTL" ;;
     node-containerd) node_containerd ;;
     # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.

@@ -78,6 +78,24 @@ fn expect(answer: Answer, status: u16, asked: &str) -> Result<Answer> {
     Ok(answer)
 }
 
+/// Sends a request that must be refused with `status` and an error of the specification's form with
+/// this code.
+///
+/// # Errors
+/// It is answered otherwise; the request and the answer are in the error.
+pub fn refuse(
+    http: &mut Connection,
+    status: u16,
+    code: &str,
+    request: Request<'_>,
+) -> Result<Answer> {
+    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
+    let answer = ask(http, status, request)?;
+    let actual = answer.error_code()?;
+    ensure!(actual == code, "{actual} instead of {code} to {asked}");
+    Ok(answer)
+}
+
 /// A `GET`.
 #[must_use]
 pub fn get(target: impl Into<String>) -> Request<'static> {

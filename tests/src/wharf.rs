@@ -47,20 +47,32 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
     command
 }
 
+/// Cargo, the one that runs us where one does.
+#[must_use]
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
+    command.args(["build", "--release"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    build_with(&mut command)
+}
+
+/// Builds the binary with a `cargo build` that says where and how, and returns its path.
+///
+/// # Errors
+/// It does not build; the compiler's words are in the error.
+pub fn build_with(command: &mut Command) -> Result<PathBuf> {
     command.args([
-        "build",
-        "--release",
         "--package",
         "wharf",
         "--message-format",
         "json-render-diagnostics",
     ]);
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     // Cargo tells where it put the binary: that depends on its target and its settings.
-    let messages = command::output(&mut command, Duration::from_secs(3600))?;
+    let messages = command::output(command, Duration::from_secs(3600))?;
     let executable = messages.lines().rev().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         (message["target"]["name"] == "wharf")
@@ -75,6 +87,8 @@ fn build() -> Result<PathBuf> {
 pub struct Server {
     child: Option<Child>,
     addresses: Vec<SocketAddr>,
+    /// What runs it, if it is not run as it is.
+    wrapper: Vec<OsString>,
     arguments: Vec<OsString>,
     data: PathBuf,
     dir: TempDir,
@@ -105,6 +119,25 @@ impl Server {
         data: Option<&Path>,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self> {
+        Self::start_as(std::iter::empty::<OsString>(), data, arguments)
+    }
+
+    /// As [`Server::start_with`], run by another program (`prlimit --nofile=64`), which becomes it.
+    ///
+    /// # Errors
+    /// It ends at once or does not get ready; its log is in the error.
+    pub fn start_within(
+        wrapper: impl IntoIterator<Item = impl Into<OsString>>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self> {
+        Self::start_as(wrapper, None, arguments)
+    }
+
+    fn start_as(
+        wrapper: impl IntoIterator<Item = impl Into<OsString>>,
+        data: Option<&Path>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("wharf-test-")
             .tempdir()
@@ -113,6 +146,7 @@ impl Server {
         let mut server = Self {
             child: None,
             addresses: Vec::new(),
+            wrapper: wrapper.into_iter().map(Into::into).collect(),
             arguments,
             data: data.map_or_else(|| dir.path().join("data"), Path::to_owned),
             dir,
@@ -153,9 +187,11 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        let mut command = Command::new(binary()?);
+        let mut words = self.wrapper.clone();
+        words.extend([binary()?.into(), "serve".into()]);
+        let mut command = Command::new(&words[0]);
         command
-            .arg("serve")
+            .args(&words[1..])
             .args(["--listen", listen])
             .arg("--data")
             .arg(self.data())
@@ -233,6 +269,20 @@ impl Server {
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// A figure in KiB from what the system says of its process, such as `VmHWM`.
+    ///
+    /// # Errors
+    /// It does not run, or there is no such figure.
+    pub fn kib(&self, what: &str) -> Result<u64> {
+        let id = self.id().context("the server does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let figure = line.and_then(|line| line.trim_matches([':', '\t', ' ']).split(' ').next());
+        figure
+            .and_then(|figure| figure.parse().ok())
+            .with_context(|| format!("no {what} in {status}"))
     }
 
     /// What it has logged so far, in all its lives.

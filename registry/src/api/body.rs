@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -12,13 +13,17 @@ use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
 use super::Result;
-use super::error::ApiError;
 use crate::limits;
 use crate::registry::{Content, ContentError};
+
+/// How long a request's body may be silent, as an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyIdle(pub(crate) Duration);
 
 /// A request's body: a stream of its bytes that ends with an error when nothing comes for too long.
 pub(super) struct RequestBody {
     body: Body,
+    idle: Duration,
     /// When the body counts as silent. Boxed, because a timer may not move.
     deadline: Pin<Box<Sleep>>,
     /// The client waits for `100 Continue` before it sends anything.
@@ -32,10 +37,13 @@ impl RequestBody {
             .headers
             .get(header::EXPECT)
             .is_some_and(|value| value == HeaderValue::from_static("100-continue"));
+        let idle = parts.extensions.get::<BodyIdle>();
+        let idle = idle.map_or(limits::IDLE, |idle| idle.0);
         Self {
             ended: body.is_end_stream(),
             body,
-            deadline: Box::pin(tokio::time::sleep(limits::BODY_IDLE)),
+            idle,
+            deadline: Box::pin(tokio::time::sleep(idle)),
             unsent: expects,
         }
     }
@@ -46,23 +54,31 @@ impl RequestBody {
         body
     }
 
-    /// The whole body.
+    /// Adds the body to `whole`, up to the frame with which that has more than `limit` bytes. Says
+    /// whether that was all.
     ///
     /// # Errors
-    /// Where it has more than `limit` bytes, or breaks off.
-    pub(super) async fn collect(&mut self, limit: usize) -> Result<Bytes> {
-        if self.body.size_hint().lower() > limit as u64 {
-            return Err(ApiError::too_large(limit));
+    /// Where it breaks off.
+    pub(super) async fn collect(&mut self, whole: &mut BytesMut, limit: usize) -> Result<bool> {
+        let expected = usize::try_from(self.least()).unwrap_or(usize::MAX);
+        // Where the length is known: growing would take twice as much.
+        if whole.len().saturating_add(expected) <= limit {
+            whole.reserve(expected);
+        } else if whole.is_empty() {
+            return Ok(false);
         }
-        let mut whole = BytesMut::new();
         while let Some(frame) = self.next().await {
-            let frame = frame.map_err(crate::registry::Error::from)?;
-            if whole.len() + frame.len() > limit {
-                return Err(ApiError::too_large(limit));
+            whole.extend_from_slice(&frame.map_err(crate::registry::Error::from)?);
+            if whole.len() > limit {
+                return Ok(false);
             }
-            whole.extend_from_slice(&frame);
         }
-        Ok(whole.freeze())
+        Ok(true)
+    }
+
+    /// How many bytes are still to come, as far as that is known.
+    pub(super) fn least(&self) -> u64 {
+        self.body.size_hint().lower()
     }
 
     /// Reads and drops what is left of the body, within limits, so that the client has sent
@@ -84,9 +100,8 @@ impl RequestBody {
     }
 
     fn rewind(&mut self) {
-        self.deadline
-            .as_mut()
-            .reset(Instant::now() + limits::BODY_IDLE);
+        let idle = self.idle;
+        self.deadline.as_mut().reset(Instant::now() + idle);
     }
 }
 
@@ -102,7 +117,7 @@ impl Stream for RequestBody {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
                 ready!(self.deadline.as_mut().poll(context));
                 self.ended = true;
-                return Poll::Ready(Some(Err(ContentError::Idle)));
+                return Poll::Ready(Some(Err(ContentError::Idle(self.idle))));
             };
             match frame {
                 // Trailers say nothing to us.

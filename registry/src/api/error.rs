@@ -222,7 +222,7 @@ impl From<Error> for ApiError {
                 Self::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, message)
             }
             // Not TOOMANYREQUESTS: Docker gives up at once on that code, and tries again on this.
-            Error::TooManyUploads => Self::new(
+            Error::TooManyUploads | Error::TooManyManifests => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::BlobUploadInvalid,
                 message,
@@ -255,7 +255,7 @@ impl From<Error> for ApiError {
                 )
                 .detail(json!({"digests": digests}))
             }
-            Error::Content(ContentError::Idle) => Self::new(
+            Error::Content(ContentError::Idle(_)) => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 ErrorCode::BlobUploadInvalid,
                 message,

@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use oci_spec::distribution::ErrorCode;
+use tokio::sync::SemaphorePermit;
 
 use super::Result;
 use super::blobs::matches_any;
@@ -14,7 +16,7 @@ use super::response::{entity_tag, manifest_location, text};
 use crate::catalog::{Condition, Missing};
 use crate::limits;
 use crate::oci::{Digest, InvalidTag, MediaType, Name, Reference, Tag};
-use crate::registry::{Access, ManifestPush, Registry};
+use crate::registry::{Access, ContentError, ManifestPush, Registry};
 
 /// Answers with the bytes that were pushed, or only with what a `GET` would have said.
 pub(super) async fn get(
@@ -59,12 +61,14 @@ pub(super) async fn put(
     reference: &Reference,
     body: &mut RequestBody,
 ) -> Result {
+    let (tags, condition) = (tags(parts, reference)?, condition(parts)?);
+    let (payload, _turn) = receive(registry, body).await?;
     let push = ManifestPush {
         reference: reference.clone(),
-        tags: tags(parts, reference)?,
+        tags,
         content_type: content_type(parts),
-        condition: condition(parts)?,
-        payload: body.collect(limits::MANIFEST_BYTES).await?,
+        condition,
+        payload,
     };
     let accepted = push.tags.clone();
     let pushed = registry.push_manifest(access, name, push).await?;
@@ -87,6 +91,35 @@ pub(super) async fn put(
         headers.insert(header::WARNING, text(warning));
     }
     Ok(response)
+}
+
+/// The whole body, with a turn for as long as it is in use where it is a large one.
+async fn receive<'a>(
+    registry: &'a Registry,
+    body: &mut RequestBody,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>)> {
+    let mut payload = BytesMut::new();
+    if body
+        .collect(&mut payload, limits::SMALL_MANIFEST_BYTES)
+        .await?
+    {
+        return Ok((payload.freeze(), None));
+    }
+    if body.least() > limits::MANIFEST_BYTES as u64 {
+        return Err(ApiError::too_large(limits::MANIFEST_BYTES));
+    }
+    let turn = registry.large_manifest().await?;
+    // Others wait for the same turn, so this is no idle deadline.
+    let rest = body.collect(&mut payload, limits::MANIFEST_BYTES);
+    match tokio::time::timeout(limits::LARGE_MANIFEST_TIME, rest).await {
+        Ok(Ok(true)) => Ok((payload.freeze(), Some(turn))),
+        Ok(Ok(false)) => Err(ApiError::too_large(limits::MANIFEST_BYTES)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let error = ContentError::Idle(limits::LARGE_MANIFEST_TIME);
+            Err(crate::registry::Error::from(error).into())
+        }
+    }
 }
 
 /// `DELETE`: removes a tag, or a manifest with all its tags.

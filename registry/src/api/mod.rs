@@ -22,6 +22,7 @@ use axum::routing::get;
 use oci_spec::distribution::ErrorCode;
 
 use crate::registry::{Access, Registry};
+pub(crate) use body::BodyIdle;
 use body::RequestBody;
 use error::ApiError;
 use route::Target;

@@ -86,15 +86,13 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A blob is not as long as the catalog says: it was damaged from outside.
-    #[error("{location:?} has {actual} bytes instead of {expected}")]
+    /// A blob's file is missing or is not what the catalog says: it was damaged from outside.
+    #[error("{location:?}: {reason}")]
     Damaged {
         /// The blob.
         location: Location,
-        /// Bytes it should have.
-        expected: u64,
-        /// Bytes it has.
-        actual: u64,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There are no bytes.
     #[error("{0:?} is not there")]

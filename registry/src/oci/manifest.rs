@@ -1,8 +1,10 @@
 //! What a registry has to know of a manifest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::{Digest, InvalidDigest, MediaType};
 use crate::limits;
@@ -108,12 +110,12 @@ struct Document {
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Descriptors>,
     /// Of the artifact manifest.
-    blobs: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
+    blobs: Option<Descriptors>,
+    manifests: Option<Descriptors>,
     subject: Option<Descriptor>,
-    annotations: Option<BTreeMap<String, String>>,
+    annotations: Option<Annotations>,
     /// Of schema 1, only to know it by.
     fs_layers: Option<serde::de::IgnoredAny>,
 }
@@ -125,7 +127,82 @@ struct Descriptor {
     media_type: String,
     digest: String,
     #[serde(rename = "size")]
-    _size: u64,
+    _size: Size,
+}
+
+/// Bytes of content. The specification has 63 bits for them, and many clients have a sign.
+struct Size;
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let size = i64::deserialize(deserializer)?;
+        match size < 0 {
+            true => Err(D::Error::invalid_value(
+                Unexpected::Signed(size),
+                &"a number of bytes",
+            )),
+            false => Ok(Self),
+        }
+    }
+}
+
+/// As many descriptors as are supported. Whether there are more is seen while they are read: once
+/// they are in memory, a small manifest has become a large one.
+#[derive(Default)]
+struct Descriptors(Vec<Descriptor>);
+
+/// As many annotations as are supported.
+#[derive(Default)]
+struct Annotations(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Descriptors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Descriptors {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = limits::DESCRIPTORS_PER_MANIFEST;
+        write!(formatter, "a list of at most {limit} descriptors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self, A::Error> {
+        while let Some(descriptor) = list.next_element()? {
+            if self.0.len() >= limits::DESCRIPTORS_PER_MANIFEST {
+                return Err(A::Error::invalid_length(self.0.len() + 1, &self));
+            }
+            self.0.push(descriptor);
+        }
+        Ok(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Annotations {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = limits::ANNOTATIONS_PER_MANIFEST;
+        write!(formatter, "a map of at most {limit} annotations")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, value)) = map.next_entry()? {
+            if self.0.len() >= limits::ANNOTATIONS_PER_MANIFEST {
+                return Err(A::Error::invalid_length(self.0.len() + 1, &self));
+            }
+            self.0.insert(key, value);
+        }
+        Ok(self)
+    }
 }
 
 impl Manifest {
@@ -172,10 +249,10 @@ impl Manifest {
         let content: Vec<Descriptor> = document
             .config
             .into_iter()
-            .chain(document.layers.into_iter().flatten())
-            .chain(document.blobs.into_iter().flatten())
+            .chain(document.layers.unwrap_or_default().0)
+            .chain(document.blobs.unwrap_or_default().0)
             .collect();
-        let listed = document.manifests.unwrap_or_default();
+        let listed = document.manifests.unwrap_or_default().0;
         let count = content.len() + listed.len();
         if count > limits::DESCRIPTORS_PER_MANIFEST {
             return Err(InvalidManifest::TooManyDescriptors(count));
@@ -187,7 +264,7 @@ impl Manifest {
             kind,
             artifact_type,
             subject,
-            annotations: document.annotations.unwrap_or_default(),
+            annotations: document.annotations.unwrap_or_default().0,
             blobs: digests(&own)?,
             foreign_blobs: digests(&foreign)?,
             children: digests(&listed)?

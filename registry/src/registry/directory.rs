@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -260,7 +261,9 @@ const CATALOG: &str = "catalog.db";
 
 fn open_catalog(path: &Path, clock: Clock) -> Result<SqliteCatalog, DirectoryError> {
     let new_id = UploadId::random().map_err(|error| io(path, "name")(error.into()))?;
-    SqliteCatalog::open(&path.join(CATALOG), new_id.as_str(), clock).map_err(catalog_failed(path))
+    // The directory is the user's choice, wherever links lead; what is in it is ours.
+    let real = fs::canonicalize(path).map_err(io(path, "find"))?;
+    SqliteCatalog::open(&real.join(CATALOG), new_id.as_str(), clock).map_err(catalog_failed(path))
 }
 
 fn newest_copy(path: &Path) -> Option<PathBuf> {
@@ -305,6 +308,8 @@ async fn lock(directory: &Path, patience: Duration) -> Result<DirectoryLock, Dir
         .write(true)
         .create(true)
         .truncate(false)
+        // It is written to: not to what a link leads to.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&path)
         .map_err(io(&path, "open"))?;
     let deadline = Instant::now() + patience;

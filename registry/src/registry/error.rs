@@ -52,6 +52,9 @@ pub enum Error {
     /// More uploads are open than the server takes, and none ended while we waited.
     #[error("too many uploads are open; try again once some of them have ended")]
     TooManyUploads,
+    /// A large manifest did not get its turn.
+    #[error("the registry is busy with other large manifests; try again")]
+    TooManyManifests,
     /// The disk is full, so that no new upload is taken.
     #[error("the registry's disk is full; free some space on it, or delete images")]
     Full,

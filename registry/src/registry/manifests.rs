@@ -1,9 +1,11 @@
 //! Manifests and tags.
 
 use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 
 use super::{Access, Action, Error, Registry, Result};
 use crate::catalog::{BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
+use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
 /// A manifest as a client sends it.
@@ -33,6 +35,19 @@ pub struct PushedManifest {
 }
 
 impl Registry {
+    /// Waits for the turn of a manifest of more than [`limits::SMALL_MANIFEST_BYTES`], which lasts
+    /// until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`Error::TooManyManifests`]
+    pub async fn large_manifest(&self) -> Result<SemaphorePermit<'_>> {
+        let place = self.large_manifests.acquire();
+        match tokio::time::timeout(limits::LARGE_MANIFEST_WAIT, place).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(Error::TooManyManifests),
+        }
+    }
+
     /// Stores a manifest under its digest, and moves its tags to it.
     ///
     /// # Errors

@@ -26,13 +26,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::blobs::{self, BlobStore};
 use crate::catalog::{BlobRecord, Catalog};
 use crate::clock::{Clock, seconds};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
@@ -54,6 +54,8 @@ pub struct Registry {
     clock: Clock,
     settings: Settings,
     uploads: uploads::Uploads,
+    /// Places for manifests that are larger than nearly all are.
+    large_manifests: Semaphore,
     uses: uses::Uses,
     pushes: pushes::Pushes,
     room: room::Room,
@@ -97,6 +99,7 @@ impl Registry {
             clock,
             settings,
             uploads,
+            large_manifests: Semaphore::new(limits::LARGE_MANIFESTS),
             uses: uses::Uses::known_since(known_since),
             pushes: pushes::Pushes::default(),
             room: room::Room::default(),

@@ -74,7 +74,7 @@ impl Registry {
         for descriptor in merged.into_values() {
             // Clients read a list like a manifest, and stop where a manifest would be too large.
             size += serde_json::to_vec(&descriptor).map_or(0, |json| json.len() + 1);
-            let full = size > limits::MANIFEST_BYTES / 2 && !items.is_empty();
+            let full = size > limits::REFERRERS_BYTES && !items.is_empty();
             if items.len() >= limit || full {
                 more = true;
                 break;
@@ -98,8 +98,21 @@ impl Registry {
         let Some(tag) = fallback_tag(subject) else {
             return Ok(Vec::new());
         };
-        let Some(index) = self.catalog.manifest(name, &Reference::Tag(tag)).await? else {
+        let tag = Reference::Tag(tag);
+        let Some(mut index) = self.catalog.manifest(name, &tag).await? else {
             return Ok(Vec::new());
+        };
+        let _turn = if index.payload.len() > limits::SMALL_MANIFEST_BYTES {
+            // Those who wait for their turn hold nothing.
+            drop(index);
+            let turn = self.large_manifest().await?;
+            let Some(again) = self.catalog.manifest(name, &tag).await? else {
+                return Ok(Vec::new());
+            };
+            index = again;
+            Some(turn)
+        } else {
+            None
         };
         if index.media_type.as_str() != MediaType::OCI_INDEX {
             return Ok(Vec::new());

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -14,6 +15,7 @@ use crate::blobs::{self, BlobStore, Location, UploadId, UploadWriter};
 use crate::clock::seconds;
 use crate::limits::{self, Limits};
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
+use crate::transfers::{Transfer, Transfers};
 
 /// A request's body as it arrives.
 pub type Content<'a> =
@@ -26,8 +28,8 @@ pub enum ContentError {
     #[error("the body ended early")]
     CutOff(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nothing came for too long.
-    #[error("no byte of the body came for {} seconds", limits::BODY_IDLE.as_secs())]
-    Idle,
+    #[error("the body did not go on for {} seconds", .0.as_secs())]
+    Idle(Duration),
 }
 
 /// The open uploads, and the last finished ones.
@@ -35,6 +37,8 @@ pub(super) struct Uploads {
     sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
     finished: Mutex<Finished>,
     places: Arc<Semaphore>,
+    /// Requests that bring bytes.
+    running: Transfers,
     limits: Limits,
 }
 
@@ -67,13 +71,21 @@ impl Uploads {
                     );
                     sessions.insert(open.upload, Arc::new(session));
                 }
-                _ => store.discard_upload(&open.upload).await?,
+                _ => {
+                    // What somebody has put there must not keep the server from starting.
+                    let upload = open.upload;
+                    if let Err(error) = store.discard_upload(&upload).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, %upload, "an upload could not be cleared away");
+                    }
+                }
             }
         }
         Ok(Self {
             sessions: Mutex::new(sessions),
             finished: Mutex::default(),
             places,
+            running: Transfers::default(),
             limits,
         })
     }
@@ -371,6 +383,7 @@ impl Registry {
                 copy(
                     claim,
                     writer.as_mut(),
+                    &self.uploads.running.begin(),
                     body,
                     range.map(ContentRange::length),
                 )
@@ -452,17 +465,18 @@ impl Registry {
 async fn copy(
     claim: &mut Claim<'_>,
     writer: &mut dyn UploadWriter,
+    transfer: &Transfer,
     mut body: Content<'_>,
     expected: Option<u64>,
 ) -> Result<()> {
     let limit = expected.unwrap_or(u64::MAX);
     let mut received = 0;
     let mut piece = claim
-        .unless_superseded(gather(body.as_mut(), limit, &mut received))
+        .unless_superseded(gather(transfer, body.as_mut(), limit, &mut received))
         .await?;
     while piece.end.is_none() {
         let append = append(claim.session, writer, piece.frames);
-        let gather = claim.unless_superseded(gather(body.as_mut(), limit, &mut received));
+        let gather = claim.unless_superseded(gather(transfer, body.as_mut(), limit, &mut received));
         let (appended, gathered) = tokio::join!(append, gather);
         appended?;
         piece = gathered?;
@@ -495,14 +509,27 @@ struct Piece {
     end: Option<Result<()>>,
 }
 
-/// Takes about [`limits::WRITE_BYTES`] from a body.
-async fn gather(mut body: Content<'_>, limit: u64, received: &mut u64) -> Piece {
+/// Takes about [`limits::WRITE_BYTES`] from a body, or what comes of it in a while. (Only what comes
+/// soon is worth to be waited for, and who sends a little and then nothing must not fill the memory.)
+async fn gather(
+    transfer: &Transfer,
+    mut body: Content<'_>,
+    limit: u64,
+    received: &mut u64,
+) -> Piece {
     let (mut frames, mut size) = (Vec::new(), 0);
+    let due = tokio::time::sleep(limits::WRITE_WAIT);
+    tokio::pin!(due);
     let end = loop {
-        if size >= limits::WRITE_BYTES {
+        if size >= transfer.bytes(limits::WRITE_BYTES) || frames.len() >= limits::WRITE_FRAMES {
             break None;
         }
-        match body.next().await {
+        let next = tokio::select! {
+            biased;
+            next = body.next() => next,
+            () = &mut due, if !frames.is_empty() => break None,
+        };
+        match next {
             Some(Ok(frame)) => {
                 let total = *received + frame.len() as u64;
                 if total > limit {

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::requests::Requests;
 use super::stream::WriteDeadline;
+use super::strict::Strict;
 use crate::limits::{self, Limits};
 
 /// Accepts connections for as long as it is polled. A place is taken before a connection is
@@ -43,7 +44,7 @@ pub(super) async fn accept(
     }
 }
 
-type Connection = http1::Connection<TokioIo<WriteDeadline<TcpStream>>, Requests>;
+type Connection = http1::Connection<TokioIo<Strict<WriteDeadline<TcpStream>>>, Requests>;
 
 fn connection(stream: TcpStream, router: Router, limits: &Limits) -> Connection {
     // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and
@@ -51,11 +52,11 @@ fn connection(stream: TcpStream, router: Router, limits: &Limits) -> Connection 
     // `HTTP/1.1 400`, by which clients know to go on in plain text.
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_WAIT)
+        .header_read_timeout(limits.idle)
         .max_headers(limits::HEADERS)
         .max_buf_size(limits::READ_BUFFER_BYTES)
         .serve_connection(
-            TokioIo::new(WriteDeadline::new(stream, limits.write_idle)),
+            TokioIo::new(Strict::new(WriteDeadline::new(stream, limits.write_idle))),
             Requests::new(router, limits.requests_per_connection),
         )
 }

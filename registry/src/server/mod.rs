@@ -7,13 +7,15 @@ mod listen;
 mod log;
 mod requests;
 mod stream;
+mod strict;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::middleware;
+use axum::{Extension, middleware};
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -80,7 +82,7 @@ impl Server {
     pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
         let graceful = Arc::new(GracefulShutdown::new());
         let limits = *registry.limits();
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let places = Arc::new(Semaphore::new(places(limits.connections)));
         let router = api::router(registry.clone());
         let house = tokio::spawn(registry.clone().keep_house());
         let control = self
@@ -93,7 +95,8 @@ impl Server {
             let router = router
                 .clone()
                 .layer(middleware::from_fn_with_state(hosts, guard::guard))
-                .layer(middleware::from_fn(log::log));
+                .layer(middleware::from_fn(log::log))
+                .layer(Extension(api::BodyIdle(limits.idle)));
             let accepting =
                 accept::accept(listener, router, places.clone(), graceful.clone(), limits);
             loops.push(tokio::spawn(accepting));
@@ -117,4 +120,23 @@ impl Server {
         registry.end().await;
         house.abort();
     }
+}
+
+/// How many connections may be open, as far as the system's limit on open files allows: each may
+/// need one more for a blob, and the catalog some.
+fn places(most: usize) -> usize {
+    // The limit that programs start with is for those that wait with `select`.
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let limit = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = limit.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    (files.saturating_sub(limits::OTHER_FILES) / 2).clamp(1, most)
 }

@@ -17,6 +17,8 @@ pub enum Tool {
     Kubectl,
     /// A registry client with a stricter idea of TLS.
     Skopeo,
+    /// An HTTP server, as a proxy in front of a registry.
+    Nginx,
     /// A registry client that knows everything of the protocol.
     Regctl,
     /// Builds images without a daemon.
@@ -60,6 +62,7 @@ impl Tool {
             Self::Crane => "crane",
             Self::Kubectl => "kubectl",
             Self::Skopeo => "skopeo",
+            Self::Nginx => "nginx",
             Self::Regctl => "regctl",
             Self::Buildah => "buildah",
             Self::Podman => "podman",

@@ -1,8 +1,12 @@
 //! Who is let in: the host and everybody on a node. Who is not: whoever else has a way to a node.
 
-use anyhow::{Context, Result, ensure};
+use std::net::SocketAddr;
 
-use crate::world::World;
+use anyhow::{Context, Result, ensure};
+use wharf_tests::http::{Connection, Request};
+use wharf_tests::talk::{ask, get, refuse};
+
+use crate::world::{World, loopbacks};
 
 /// Asks each `ADDRESS PORT` for `/` and says in a line what came of it.
 const ASK: &str = r#"
@@ -80,6 +84,58 @@ pub(crate) fn strangers_are_refused(world: &World) -> Result<()> {
     for answer in world.get_everywhere("/")? {
         ensure!(answer.status == 200, "and so was the host: {answer:?}");
     }
+    Ok(())
+}
+
+/// Asks the Service under each name and says in a line what came of it.
+const NAMES: &str = r#"
+import http.client, sys
+
+for name in sys.argv[1:]:
+    connection = http.client.HTTPConnection("registry.wharf-system", 5000, timeout=10)
+    connection.request("GET", "/v2/", headers={"Host": name})
+    print(name, connection.getresponse().status)
+"#;
+
+/// A web page can reach the published port by a name of its own, whose address it has changed to
+/// 127.0.0.1, or send there what its browser sends for it.
+pub(crate) fn pages_of_others_are_refused(world: &World) -> Result<()> {
+    let push = Request::new("POST", "/v2/evil/blobs/uploads/");
+    let own = world.image("");
+    let own = own.trim_end_matches('/');
+    for ip in loopbacks() {
+        let mut http = Connection::open(SocketAddr::new(ip, world.port))?;
+        for host in ["evil.example", &format!("evil.example:{}", world.port)] {
+            for request in [get("/v2/_catalog"), push.clone()] {
+                refuse(&mut http, 403, "DENIED", request.header("Host", host))?;
+            }
+        }
+        let cross = push.clone().header("Host", own);
+        let cross = cross.header("Origin", "http://evil.example");
+        refuse(&mut http, 403, "DENIED", cross)?;
+        for host in [own, "127.0.0.1", "[::1]:5000"] {
+            ask(&mut http, 200, get("/v2/").header("Host", host))?;
+        }
+    }
+    let pods = world.get(&["pods", "--selector", "app=everywhere"])?;
+    let name = pods["items"][0]["metadata"]["name"].as_str();
+    let service = [
+        "registry:5000",
+        "registry.wharf-system",
+        "registry.wharf-system.svc:5000",
+        "registry.wharf-system.svc.cluster.local:5000",
+    ];
+    let asked = [
+        &["exec", name.context("no pod")?, "--", "python", "-c", NAMES],
+        service.as_slice(),
+        &["evil.example:5000"],
+    ];
+    let said = world.kubectl(&asked.concat())?;
+    let allowed: String = service.map(|name| format!("{name} 200\n")).concat();
+    ensure!(
+        said == format!("{allowed}evil.example:5000 403\n"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use world::World;
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     ("the images to push are built", world::build_images),
     (
         "Ctrl-C while the cluster is made says how to go on",
@@ -53,6 +53,10 @@ const STEPS: [Step; 17] = [
     (
         "neighbours and pods are refused at the nodes' addresses",
         doors::strangers_are_refused,
+    ),
+    (
+        "web pages of others are refused, by whatever name they come",
+        doors::pages_of_others_are_refused,
     ),
     ("the walk of the example's README works", walk::as_written),
     ("a second `up` changes nothing", again::nothing_changes),

@@ -14,7 +14,7 @@ use crate::{ask, get, push, push_blobs, put, refuse, serve};
 /// Header fields in one request.
 const HEADERS: usize = 100;
 /// Bytes of a request's line and headers.
-const HEAD_BYTES: usize = 256 << 10;
+const HEAD_BYTES: usize = 64 << 10;
 /// Descriptors in one manifest.
 const DESCRIPTORS: usize = 20_000;
 /// Tags that one push moves.

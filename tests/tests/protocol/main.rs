@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use wharf_tests::content;
-use wharf_tests::http::{Answer, Body, Connection, Request};
+use wharf_tests::http::{Body, Connection, Request};
+use wharf_tests::talk::{ask, get, head, open, put, refuse};
 use wharf_tests::wharf::Server;
 
 /// A server of the test's own and a connection to it.
@@ -30,48 +31,6 @@ fn serve() -> Result<(Server, Connection)> {
     let server = Server::start()?;
     let http = Connection::open(server.address())?;
     Ok((server, http))
-}
-
-/// Sends a request that must be answered with `status`.
-fn ask(http: &mut Connection, status: u16, request: Request<'_>) -> Result<Answer> {
-    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
-    let answer = http.send(request)?;
-    ensure!(
-        answer.status == status,
-        "{} instead of {status} to {asked}: {:?} {}",
-        answer.status,
-        answer.headers,
-        String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)])
-    );
-    Ok(answer)
-}
-
-/// Sends a request that must be refused with `status` and an error of the specification's form with
-/// this code.
-fn refuse(http: &mut Connection, status: u16, code: &str, request: Request<'_>) -> Result<Answer> {
-    let asked = format!("{:?}", String::from_utf8_lossy(&request.head()));
-    let answer = ask(http, status, request)?;
-    let actual = answer.error_code()?;
-    ensure!(actual == code, "{actual} instead of {code} to {asked}");
-    Ok(answer)
-}
-
-fn get(target: impl Into<String>) -> Request<'static> {
-    Request::new("GET", target)
-}
-
-fn head(target: impl Into<String>) -> Request<'static> {
-    Request::new("HEAD", target)
-}
-
-/// Opens an upload and says where it goes on.
-fn open(http: &mut Connection, repository: &str) -> Result<String> {
-    let answer = ask(
-        http,
-        202,
-        Request::new("POST", format!("/v2/{repository}/blobs/uploads/")),
-    )?;
-    Ok(answer.location()?.to_owned())
 }
 
 /// Pushes a blob and returns its digest.
@@ -99,13 +58,6 @@ fn push_blobs(http: &mut Connection, repository: &str, seed: &str) -> Result<Vec
         &content::descriptor(content::CONFIG, config.as_bytes()),
         &layers.map(|layer| content::descriptor(content::LAYER, layer.as_bytes())),
     ))
-}
-
-/// The request that pushes a manifest.
-fn put<'a>(repository: &str, reference: &str, media_type: &str, bytes: &'a [u8]) -> Request<'a> {
-    Request::new("PUT", format!("/v2/{repository}/manifests/{reference}"))
-        .header("Content-Type", media_type)
-        .body(Body::Sized(bytes))
 }
 
 /// Pushes an image under a tag and returns its manifest.

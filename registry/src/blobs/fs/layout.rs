@@ -1,39 +1,44 @@
 //! Which file is where.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Location, Result, UploadId, remove_file};
-use crate::blobs::{Error, Note, OpenUpload};
+use super::folder::{Folder, found};
+use super::{Location, Result, UploadId};
+use crate::blobs::{Error, OpenUpload};
 use crate::durable;
+use crate::limits;
 use crate::oci::Algorithm;
 
-/// The paths of a store. Only parsed digests and upload ids can become one.
+/// An upload's bytes, in its folder.
+pub(super) const DATA: &str = "data";
+/// Its notes.
+pub(super) const SESSION: &str = "session";
+
+/// The folders of a store. Only parsed digests and upload ids can lead to one.
 pub(super) struct Layout {
-    root: PathBuf,
-    blobs: PathBuf,
-    uploads: PathBuf,
+    path: PathBuf,
+    root: Folder,
     /// Whether an algorithm's fan-out folders are known to be there.
     fan_out: [Mutex<bool>; Algorithm::ALL.len()],
 }
 
 impl Layout {
-    pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            blobs: root.join("blobs"),
-            uploads: root.join("uploads"),
+    /// Opens the store's root, and makes the folders that a store begins with.
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(Error::io("create", root))?;
+        let layout = Self {
+            path: root.to_owned(),
+            root: Folder::root(root)?,
             fan_out: Default::default(),
+        };
+        for name in ["uploads", "blobs"] {
+            layout.root.make(name)?;
+            layout.root.open(name)?;
         }
-    }
-
-    /// Makes the folders that a store begins with.
-    pub(super) fn create(&self) -> Result<()> {
-        create_dir(&self.uploads)?;
-        create_dir(&self.blobs)
+        Ok(layout)
     }
 
     /// Makes an algorithm's fan-out folders, once and for all, so that a commit has to sync one
@@ -44,134 +49,137 @@ impl Layout {
         if *done {
             return Ok(());
         }
-        let folder = self.blobs.join(algorithm.as_str());
-        let complete = folder.with_extension("fan-out");
-        if !complete.exists() {
+        let blobs = self.blobs()?;
+        let complete = format!("{algorithm}.fan-out");
+        if !blobs.has(&complete)? {
+            blobs.make(algorithm.as_str())?;
+            let folder = blobs.open(algorithm.as_str())?;
             for byte in 0..=u8::MAX {
-                create_dir(&folder.join(format!("{byte:02x}")))?;
+                folder.make(&format!("{byte:02x}"))?;
             }
-            sync(&folder)?;
-            sync(&self.blobs)?;
-            sync(&self.root)?;
+            folder.sync()?;
+            blobs.sync()?;
+            self.root.sync()?;
             // The root may be new as well. Where its parent is not ours to open, neither did we
             // make the root.
-            if let Some(parent) = self.root.parent() {
-                let _ = sync(parent);
+            if let Some(parent) = self.path.parent() {
+                let _ = durable::sync_folder(parent);
             }
-            File::create(&complete).map_err(Error::io("create", &complete))?;
+            blobs.create(&complete)?;
         }
         *done = true;
         Ok(())
     }
 
-    pub(super) fn root(&self) -> &Path {
+    /// For what is asked of the file system.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn root(&self) -> &Folder {
         &self.root
     }
 
-    pub(super) fn note(&self, note: Note) -> PathBuf {
-        self.blobs.join(match note {
-            Note::StoreId => "store-id",
-            Note::Generation => "generation",
-        })
+    /// The folders that blobs are in, in some order; nothing in place of one that is not made yet.
+    pub(super) fn blob_part(&self, part: usize) -> Result<Option<(Algorithm, Option<Folder>)>> {
+        let Some(algorithm) = Algorithm::ALL.get(part / 256).copied() else {
+            return Ok(None);
+        };
+        let folder = match self.blobs()?.find(algorithm.as_str())? {
+            Some(folder) => folder.find(&format!("{:02x}", part % 256))?,
+            None => None,
+        };
+        Ok(Some((algorithm, folder)))
     }
 
-    pub(super) fn ballast(&self) -> PathBuf {
-        self.root.join("ballast")
+    pub(super) fn quarantine(&self) -> Result<Option<Folder>> {
+        self.root.find("quarantine")
     }
 
-    /// The folders that blobs are in, in some order.
-    pub(super) fn blob_part(&self, part: usize) -> Option<(Algorithm, PathBuf)> {
-        let algorithm = *Algorithm::ALL.get(part / 256)?;
-        let folder = self.blobs.join(algorithm.as_str());
-        Some((algorithm, folder.join(format!("{:02x}", part % 256))))
+    pub(super) fn make_quarantine(&self) -> Result<Folder> {
+        self.root.make("quarantine")?;
+        self.root.open("quarantine")
     }
 
-    pub(super) fn quarantine(&self) -> PathBuf {
-        self.root.join("quarantine")
+    pub(super) fn blobs(&self) -> Result<Folder> {
+        self.root.open("blobs")
     }
 
-    pub(super) fn blob_folder(&self, location: &Location) -> PathBuf {
+    fn uploads_folder(&self) -> Result<Folder> {
+        self.root.open("uploads")
+    }
+
+    /// The folder that a blob is in, which [`Layout::ensure_fan_out`] makes.
+    pub(super) fn blob_folder(&self, location: &Location) -> Result<Folder> {
         let digest = &location.digest;
+        let folder = self.blobs()?.open(digest.algorithm().as_str())?;
         // A digest's hexadecimal part has 64 digits at least.
-        self.blobs
-            .join(digest.algorithm().as_str())
-            .join(&digest.hex()[..2])
+        folder.open(&digest.hex()[..2])
     }
 
-    pub(super) fn blob(&self, location: &Location) -> PathBuf {
-        self.blob_folder(location).join(file_name(location))
+    pub(super) fn upload(&self, upload: &UploadId) -> Result<Folder> {
+        self.uploads_folder()?.open(upload.as_str())
     }
 
-    pub(super) fn upload(&self, upload: &UploadId) -> PathBuf {
-        self.uploads.join(upload.as_str())
-    }
-
-    pub(super) fn upload_data(&self, upload: &UploadId) -> PathBuf {
-        self.upload(upload).join("data")
-    }
-
-    pub(super) fn upload_session(&self, upload: &UploadId) -> PathBuf {
-        self.upload(upload).join("session")
+    pub(super) fn make_upload(&self, upload: &UploadId) -> Result<Folder> {
+        self.uploads_folder()?.make_new(upload.as_str())
     }
 
     /// The uploads on disk with their notes; empty notes where a crash came before they were
-    /// written.
+    /// written. What somebody else has put there is left alone.
     pub(super) fn uploads(&self) -> Result<Vec<OpenUpload>> {
+        let folder = self.uploads_folder()?;
         let mut uploads = Vec::new();
-        for entry in fs::read_dir(&self.uploads).map_err(Error::io("list", &self.uploads))? {
-            let entry = entry.map_err(Error::io("list", &self.uploads))?;
-            let Some(upload) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<UploadId>().ok())
-            else {
+        for name in folder.names()? {
+            let Ok(upload) = name.parse::<UploadId>() else {
                 continue;
             };
-            let path = self.upload_session(&upload);
-            let session = match fs::read(&path) {
-                Ok(session) => session,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(Error::io("read", &path)(error)),
-            };
-            let data = fs::symlink_metadata(self.upload_data(&upload)).ok();
-            let written = match &data {
-                Some(data) => Some(data.mtime()),
-                None => fs::symlink_metadata(&path).ok().map(|notes| notes.mtime()),
-            };
-            uploads.push(OpenUpload {
-                upload,
-                session,
-                size: data.map_or(0, |data| data.len()),
-                written_at: written.unwrap_or(0),
-            });
+            match open_upload(&folder, &upload) {
+                Ok(open) => uploads.push(open),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, %upload, "an upload cannot be taken over");
+                }
+            }
         }
         Ok(uploads)
     }
 
     pub(super) fn remove_upload(&self, upload: &UploadId) -> Result<()> {
-        remove_file(&self.upload_data(upload))?;
+        let uploads = self.uploads_folder()?;
+        let Some(folder) = uploads.find(upload.as_str())? else {
+            return Ok(());
+        };
+        folder.remove(DATA)?;
         // The notes go last: without them the data could not be told from another's.
-        remove_file(&self.upload_session(upload))?;
-        let folder = self.upload(upload);
-        match fs::remove_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &folder)(error))
-            }
-            _ => Ok(()),
-        }
+        folder.remove(SESSION)?;
+        uploads.remove_folder(upload.as_str())
     }
+}
+
+fn open_upload(uploads: &Folder, upload: &UploadId) -> Result<OpenUpload> {
+    let folder = uploads.open(upload.as_str())?;
+    // Who finds something else there cannot go on with it either.
+    let size = folder.size(DATA)?.unwrap_or(0);
+    let mut session = Vec::new();
+    if let Some(file) = found(folder.read(SESSION))? {
+        file.take(limits::NOTES_BYTES)
+            .read_to_end(&mut session)
+            .map_err(Error::io("read", Path::new(SESSION)))?;
+    }
+    let written = match folder.file(DATA)? {
+        Some(data) => Some(data),
+        None => folder.file(SESSION)?,
+    };
+    Ok(OpenUpload {
+        upload: upload.clone(),
+        session,
+        size,
+        written_at: written.map_or(0, |(_, time)| time),
+    })
 }
 
 /// The name of a blob's file in whatever folder.
 pub(super) fn file_name(location: &Location) -> String {
     format!("{}.{}", location.digest.hex(), location.upload)
-}
-
-/// Makes a folder's entries survive power loss.
-pub(super) fn sync(folder: &Path) -> Result<()> {
-    durable::sync_folder(folder).map_err(Error::io("sync", folder))
-}
-
-pub(super) fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::io("create", path))
 }

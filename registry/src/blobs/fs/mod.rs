@@ -1,15 +1,14 @@
 //! Blobs as files.
 
 mod files;
+mod folder;
 mod layout;
 mod notes;
 mod read;
 mod space;
 mod write;
 
-use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -21,6 +20,8 @@ use super::{
     BlobStore, Error, Location, Note, OpenUpload, Result, Space, StoredFile, UploadId, UploadWriter,
 };
 use crate::oci::Algorithm;
+use crate::transfers::Transfers;
+use folder::found;
 use layout::Layout;
 
 /// A [`BlobStore`] in a folder.
@@ -42,6 +43,8 @@ use layout::Layout;
 /// which the upload goes on.
 pub struct FsStore {
     layout: Arc<Layout>,
+    /// Blobs that are being read.
+    running: Transfers,
 }
 
 impl FsStore {
@@ -50,13 +53,15 @@ impl FsStore {
     /// # Errors
     /// [`Error::Io`] where folders cannot be made or synced.
     pub fn open(root: &Path) -> Result<Self> {
-        let layout = Arc::new(Layout::new(root));
-        layout.create()?;
+        let layout = Arc::new(Layout::open(root)?);
         // Beside the start, which need not wait for it. Whoever comes first makes the folders, and
         // a commit waits for them; so an error here comes again where it can be told.
         let ahead = layout.clone();
         let _ = thread::Builder::new().spawn(move || ahead.ensure_fan_out(Algorithm::Sha256));
-        Ok(Self { layout })
+        Ok(Self {
+            layout,
+            running: Transfers::default(),
+        })
     }
 
     /// Runs file I/O where it may block.
@@ -124,23 +129,21 @@ impl BlobStore for FsStore {
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let (layout, location) = (self.layout.clone(), location.clone());
-        read::read(layout, location, size, offset, length).await
+        read::read(layout, self.running.begin(), location, size, offset, length).await
     }
 
     async fn committed(&self, location: &Location) -> Result<Option<u64>> {
         let location = location.clone();
         self.blocking(move |layout| {
-            let path = layout.blob(&location);
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_file() => {
-                    // Its process may have ended before it came to this.
-                    layout::sync(&layout.blob_folder(&location))?;
-                    Ok(Some(metadata.len()))
-                }
-                Ok(_) => Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(Error::io("look at", &path)(error)),
+            let Some(folder) = found(layout.blob_folder(&location))? else {
+                return Ok(None);
+            };
+            let size = folder.size(&layout::file_name(&location))?;
+            if size.is_some() {
+                // Its process may have ended before it came to this.
+                folder.sync()?;
             }
+            Ok(size)
         })
         .await
     }
@@ -150,7 +153,9 @@ impl BlobStore for FsStore {
             // All of them, whatever becomes of one.
             let mut result = Ok(());
             for location in locations {
-                result = result.and(remove_file(&layout.blob(&location)));
+                let name = layout::file_name(&location);
+                let folder = layout.blob_folder(&location);
+                result = result.and(folder.and_then(|folder| folder.remove(&name)));
             }
             result
         })
@@ -192,23 +197,6 @@ impl BlobStore for FsStore {
     }
 }
 
-/// Options to open a file with that is ours: a symbolic link in its place was planted by someone
-/// else.
-fn no_follow() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-    options
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Runs file I/O where it may block. A panic in there is a bug, and fails the request instead of
 /// the server.
 async fn spawn_blocking<T: Send + 'static>(
@@ -226,7 +214,7 @@ async fn spawn_blocking<T: Send + 'static>(
 }
 
 impl Error {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let what = path.display().to_string();
         move |source| Self::Io {
             action,

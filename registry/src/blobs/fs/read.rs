@@ -2,58 +2,49 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
-use super::layout::Layout;
-use super::{no_follow, spawn_blocking};
+use super::layout::{self, Layout};
+use super::spawn_blocking;
+use super::write::hash;
 use crate::blobs::{Error, Location, Result};
 use crate::limits;
+use crate::transfers::Transfer;
 
 /// The rest of a blob that is being read.
 struct Reader {
-    layout: Arc<Layout>,
     location: Location,
     /// Its position is at the next byte to read.
     file: File,
     left: u64,
+    transfer: Transfer,
 }
 
 /// Opens a blob and reads `length` bytes from `offset` on. Opening and the first read are one
 /// blocking call, so that a small blob costs no more than that.
 pub(super) async fn read(
     layout: Arc<Layout>,
+    transfer: Transfer,
     location: Location,
     size: u64,
     offset: u64,
     length: u64,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let (first, reader) = spawn_blocking(move || {
-        let path = layout.blob(&location);
-        let mut file = match no_follow().read(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Missing(location));
-            }
-            file => file.map_err(Error::io("open", &path))?,
-        };
-        let actual = file.metadata().map_err(Error::io("look at", &path))?.len();
-        if actual != size {
-            return Err(Error::Damaged {
-                location,
-                expected: size,
-                actual,
-            });
-        }
+        let mut file = open(&layout, &location, size)?;
         file.seek(SeekFrom::Start(offset))
-            .map_err(Error::io("seek in", &path))?;
+            .map_err(failed("seek in", &location))?;
         Reader {
-            layout,
             location,
             file,
             left: length,
+            transfer,
         }
         .next()
     })
@@ -70,20 +61,68 @@ pub(super) async fn read(
     Ok(stream::once(async { Ok(first) }).chain(rest).boxed())
 }
 
+/// Opens a blob that is what the catalog says.
+fn open(layout: &Layout, location: &Location, size: u64) -> Result<File> {
+    let damaged = |reason: String| Error::Damaged {
+        location: location.clone(),
+        reason,
+    };
+    let opened = layout
+        .blob_folder(location)
+        .and_then(|folder| folder.read(&layout::file_name(location)));
+    let mut file = opened.map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Error::Missing(location.clone())
+        }
+        Error::Io { source, .. } if is_foreign(&source) => damaged(source.to_string()),
+        error => error,
+    })?;
+    let metadata = file.metadata().map_err(failed("look at", location))?;
+    let actual = metadata.len();
+    if actual != size {
+        return Err(damaged(format!("has {actual} bytes instead of {size}")));
+    }
+    // A file with another name somewhere may be another's file. Those who make copies of the data
+    // with hard links have the right content, though.
+    if metadata.nlink() > 1 {
+        let (hasher, _) =
+            hash(&mut file, location.digest.algorithm()).map_err(failed("read", location))?;
+        if hasher.finish() != location.digest {
+            return Err(damaged("is another file's second name".to_owned()));
+        }
+    }
+    Ok(file)
+}
+
+/// Whether an error says that there is something else under the file's name.
+fn is_foreign(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput
+    )
+}
+
+fn failed(action: &'static str, location: &Location) -> impl FnOnce(io::Error) -> Error + use<> {
+    Error::io(action, Path::new(&layout::file_name(location)))
+}
+
 impl Reader {
     /// The next piece.
     fn next(mut self) -> Result<(Bytes, Self)> {
-        let length = self.left.min(limits::READ_BYTES as u64);
-        let failed = |error| Error::io("read", &self.layout.blob(&self.location))(error);
+        let length = self
+            .left
+            .min(self.transfer.bytes(limits::READ_BYTES) as u64);
+        let failed = failed("read", &self.location);
         // Into spare capacity, which unlike a buffer of zeros costs nothing to make.
         let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(limits::READ_BYTES));
         (&self.file)
             .take(length)
             .read_to_end(&mut piece)
+            .and_then(|read| match read as u64 == length {
+                true => Ok(()),
+                false => Err(io::ErrorKind::UnexpectedEof.into()),
+            })
             .map_err(failed)?;
-        if piece.len() as u64 != length {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
         self.left -= length;
         Ok((piece.into(), self))
     }

@@ -1,19 +1,19 @@
 //! Room on the disk.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{FallocateFlags, StatVfs, fallocate, statfs, statvfs};
 
 use super::layout::Layout;
-use super::{no_follow, remove_file};
 use crate::blobs::{Error, Result, Space};
 
+/// What is kept back.
+const BALLAST: &str = "ballast";
 /// A file system in memory, where what is kept back is memory that nobody can use.
 const TMPFS: i64 = 0x0102_1994;
 
 pub(super) fn space(layout: &Layout) -> Result<Space> {
-    let root = layout.root();
+    let root = layout.path();
     let StatVfs {
         f_frsize,
         f_bavail,
@@ -30,21 +30,20 @@ pub(super) fn space(layout: &Layout) -> Result<Space> {
 }
 
 pub(super) fn keep_ballast(layout: &Layout, bytes: u64) -> Result<()> {
-    let path = layout.ballast();
+    let root = layout.root();
     if bytes == 0 {
-        return remove_file(&path);
+        return root.remove(BALLAST);
     }
-    if fs::symlink_metadata(&path).is_ok_and(|there| there.blocks() * 512 >= bytes)
-        || statfs(layout.root()).is_ok_and(|file_system| file_system.f_type == TMPFS)
+    if statfs(layout.path()).is_ok_and(|file_system| file_system.f_type == TMPFS) {
+        return Ok(());
+    }
+    let file = root.write(BALLAST)?;
+    if file
+        .metadata()
+        .is_ok_and(|there| there.blocks() * 512 >= bytes)
     {
         return Ok(());
     }
-    let file = no_follow()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(Error::io("create", &path))?;
     // Where a file system cannot set blocks aside, there is no ballast: it is a help and no promise.
     let _ = fallocate(&file, FallocateFlags::empty(), 0, bytes);
     Ok(())

@@ -1,13 +1,14 @@
 //! From an upload's first byte to a blob on disk.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::layout::{self, Layout};
-use super::{no_follow, spawn_blocking};
+use super::layout::{self, DATA, Layout, SESSION};
+use super::spawn_blocking;
 use crate::blobs::{Error, Location, Result, UploadId, UploadWriter};
 use crate::limits;
 use crate::oci::{Algorithm, Digest, Hasher};
@@ -37,18 +38,13 @@ impl Writer {
         session: &[u8],
         algorithm: Algorithm,
     ) -> Result<Self> {
-        let folder = layout.upload(&upload);
-        fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+        let folder = layout.make_upload(&upload)?;
         // The notes come first: data without an owner would have to be thrown away.
-        let notes = layout.upload_session(&upload);
-        fs::write(&notes, session).map_err(Error::io("write", &notes))?;
-        let path = layout.upload_data(&upload);
-        let file = no_follow()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
+        folder
+            .create(SESSION)?
+            .write_all(session)
+            .map_err(Error::io("write", &name(&upload)))?;
+        let file = folder.create(DATA)?;
         Ok(Self {
             layout,
             upload,
@@ -68,16 +64,10 @@ impl Writer {
         upload: UploadId,
         algorithm: Algorithm,
     ) -> Result<Self> {
-        let path = layout.upload_data(&upload);
         // A crash may have come between the notes and the data.
-        let mut file = no_follow()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
-        let (hasher, size) = hash(&mut file, algorithm).map_err(Error::io("read", &path))?;
+        let mut file = layout.upload(&upload)?.write(DATA)?;
+        let read = hash(&mut file, algorithm);
+        let (hasher, size) = read.map_err(Error::io("read", &name(&upload)))?;
         Ok(Self {
             layout,
             upload,
@@ -104,7 +94,7 @@ impl UploadWriter for Writer {
     }
 
     async fn append(&mut self, frames: Vec<Bytes>) -> Result<()> {
-        let path = self.layout.upload_data(&self.upload);
+        let path = name(&self.upload);
         let added = self
             .with_end(move |end| {
                 write_all(&mut end.file, &frames).map_err(Error::io("write", &path))?;
@@ -120,7 +110,7 @@ impl UploadWriter for Writer {
     }
 
     async fn verify(&mut self, digest: &Digest) -> Result<()> {
-        let path = self.layout.upload_data(&self.upload);
+        let path = name(&self.upload);
         let expected = digest.clone();
         self.with_end(move |end| {
             if end.hasher.algorithm() != expected.algorithm() {
@@ -163,15 +153,24 @@ impl UploadWriter for Writer {
         };
         let layout = self.layout.clone();
         spawn_blocking(move || {
-            let data = layout.upload_data(&location.upload);
             layout.ensure_fan_out(location.digest.algorithm())?;
-            file.sync_data().map_err(Error::io("sync", &data))?;
-            fs::rename(&data, layout.blob(&location)).map_err(Error::io("rename", &data))?;
-            layout::sync(&layout.blob_folder(&location))?;
+            let synced = file.sync_data();
+            synced.map_err(Error::io("sync", &name(&location.upload)))?;
+            let folder = layout.blob_folder(&location)?;
+            let blob = layout::file_name(&location);
+            layout
+                .upload(&location.upload)?
+                .rename(DATA, &file, &folder, &blob)?;
+            folder.sync()?;
             Ok(location)
         })
         .await
     }
+}
+
+/// An upload's file, for messages.
+fn name(upload: &UploadId) -> PathBuf {
+    ["uploads", upload.as_str(), DATA].iter().collect()
 }
 
 /// Writes all frames with as few system calls as the kernel lets us, without copying them together
@@ -195,7 +194,7 @@ fn write_all(file: &mut File, frames: &[Bytes]) -> io::Result<()> {
 }
 
 /// Hashes the whole file and leaves its position at the end.
-fn hash(file: &mut File, algorithm: Algorithm) -> io::Result<(Hasher, u64)> {
+pub(super) fn hash(file: &mut File, algorithm: Algorithm) -> io::Result<(Hasher, u64)> {
     file.seek(SeekFrom::Start(0))?;
     let (mut hasher, mut size) = (algorithm.hasher(), 0);
     let mut buffer = vec![0; limits::WRITE_BYTES];

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::super::{Error, Page, Referrer, Result};
 use super::write::find_repository;
+use crate::limits;
 use crate::oci::{Digest, MediaType, Name, Tag};
 
 pub(super) fn tags(
@@ -58,45 +59,49 @@ pub(super) fn referrers(
     last: Option<&Digest>,
     limit: usize,
 ) -> Result<Page<Referrer>> {
-    let items = connection
-        .prepare_cached(
-            "SELECT manifest.digest, media_type, size, artifact_type, annotations FROM manifest
+    let mut statement = connection.prepare_cached(
+        "SELECT manifest.digest, media_type, size, artifact_type, annotations FROM manifest
              JOIN repository ON repository.id = manifest.repository
              WHERE repository.name = ?1 AND subject = ?2 AND manifest.digest > ?3
              AND (?4 IS NULL OR artifact_type = ?4)
              ORDER BY manifest.digest LIMIT ?5",
-        )?
-        .query_map(
-            params![
-                repository.as_str(),
-                subject.to_string(),
-                last.map(Digest::to_string).unwrap_or_default(),
-                artifact_type,
-                one_more(limit),
-            ],
-            |row| {
-                let text = |column| row.get::<_, String>(column);
-                Ok((
-                    text(0)?,
-                    text(1)?,
-                    row.get::<_, i64>(2)?,
-                    row.get(3)?,
-                    text(4)?,
-                ))
-            },
-        )?
-        .map(|row| {
-            let (digest, media_type, size, artifact_type, annotations) = row?;
-            Ok(Referrer {
-                digest: parse(digest)?,
-                media_type: MediaType::parse(&media_type).ok_or(Error::Corrupt(media_type))?,
-                size: u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?,
-                artifact_type,
-                annotations: serde_json::from_str(&annotations)
-                    .map_err(|_| Error::Corrupt(annotations))?,
-            })
-        })
-        .collect::<Result<_>>()?;
+    )?;
+    let rows = statement.query_map(
+        params![
+            repository.as_str(),
+            subject.to_string(),
+            last.map(Digest::to_string).unwrap_or_default(),
+            artifact_type,
+            one_more(limit),
+        ],
+        |row| {
+            let text = |column| row.get::<_, String>(column);
+            Ok((
+                text(0)?,
+                text(1)?,
+                row.get::<_, i64>(2)?,
+                row.get(3)?,
+                text(4)?,
+            ))
+        },
+    )?;
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let (digest, media_type, size, artifact_type, annotations) = row?;
+        bytes += annotations.len();
+        // What does not fit is not even held for a moment: a thousand times 4 MiB are too many.
+        if bytes > limits::REFERRERS_BYTES && !items.is_empty() {
+            return Ok(Page { items, more: true });
+        }
+        items.push(Referrer {
+            digest: parse(digest)?,
+            media_type: MediaType::parse(&media_type).ok_or(Error::Corrupt(media_type))?,
+            size: u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?,
+            artifact_type,
+            annotations: serde_json::from_str(&annotations)
+                .map_err(|_| Error::Corrupt(annotations))?,
+        });
+    }
     Ok(page(items, limit))
 }
 

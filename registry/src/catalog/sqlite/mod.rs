@@ -59,7 +59,10 @@ impl SqliteCatalog {
     /// # Errors
     /// [`Error::Format`] for a newer wharf's; [`Error::Database`].
     pub fn open(path: &Path, new_store_id: &str, clock: Clock) -> Result<Self> {
-        let mut connection = Connection::open(path)?;
+        let mut connection = Connection::open_with_flags(
+            path,
+            OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+        )?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -146,7 +149,9 @@ impl Readers {
 fn open_reader(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
