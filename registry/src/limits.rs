@@ -82,6 +82,10 @@ pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(25);
 pub const CATALOG_QUEUE: usize = 1024;
 /// Transactions that the catalog's writer puts into one commit.
 pub const CATALOG_BATCH: usize = 256;
+/// Pages in the catalog's journal from which on they are moved into the database beside the writing.
+pub const CHECKPOINT_PAGES: usize = 1000;
+/// Pages (of 4 KiB) from which on the writer moves the rest itself, so that the journal begins anew.
+pub const JOURNAL_PAGES: usize = 8000;
 /// Uses of blobs that are remembered until they are written down.
 pub const REMEMBERED_USES: usize = 100_000;
 /// Blobs that one transaction of garbage collection takes: few, because pushes wait for it.

@@ -1,5 +1,6 @@
 //! The catalog in a SQLite database.
 
+mod checkpoint;
 mod delete;
 mod keep;
 mod list;
@@ -59,10 +60,7 @@ impl SqliteCatalog {
     /// # Errors
     /// [`Error::Format`] for a newer wharf's; [`Error::Database`].
     pub fn open(path: &Path, new_store_id: &str, clock: Clock) -> Result<Self> {
-        let mut connection = Connection::open_with_flags(
-            path,
-            OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-        )?;
+        let mut connection = open_writer(path)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -107,7 +105,7 @@ impl SqliteCatalog {
         Ok(Self {
             store_id,
             clock,
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, path)?,
             readers: Arc::new(readers),
         })
     }
@@ -144,6 +142,11 @@ impl Readers {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(path, flags)
 }
 
 fn open_reader(path: &Path) -> Result<Connection> {

@@ -1,5 +1,6 @@
 //! The one thread that writes to the database.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -8,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Error, Result};
+use super::checkpoint::Checkpointer;
 use crate::limits;
 
 /// A handle to the thread. It ends, and the database is closed, when the handle is dropped.
@@ -25,15 +27,17 @@ type Job = Box<dyn FnOnce(Result<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self> {
+    /// A writer on a connection to the database at `path`.
+    pub(super) fn start(mut connection: Connection, path: &Path) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(limits::CATALOG_QUEUE);
         let read_only = Arc::new(AtomicBool::new(false));
+        let checkpointer = Checkpointer::start(&mut connection, path, read_only.clone())?;
         let commits = Arc::new(AtomicU64::new(0));
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
             .spawn({
                 let (read_only, commits) = (read_only.clone(), commits.clone());
-                move || write(connection, queue, &read_only, &commits)
+                move || write(connection, queue, &read_only, &commits, &checkpointer)
             })
             .map_err(|error| {
                 Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -92,12 +96,12 @@ fn write(
     mut queue: mpsc::Receiver<Job>,
     failed: &AtomicBool,
     commits: &AtomicU64,
+    checkpointer: &Checkpointer,
 ) {
     let mut batch = Vec::new();
-    let mut read_only = false;
     while queue.blocking_recv_many(&mut batch, limits::CATALOG_BATCH) > 0 {
         let jobs = batch.drain(..);
-        if read_only {
+        if failed.load(Ordering::Acquire) {
             jobs.map(|job| job(Err(Error::ReadOnly)))
                 .for_each(|answer| answer(Ok(())));
             continue;
@@ -107,8 +111,8 @@ fn write(
         if let Err(error) = &committed {
             // After an I/O error nobody knows what is on disk: pages that could not be written may
             // be gone from memory as well.
-            read_only = !is_harmless(error);
-            failed.store(read_only, Ordering::Release);
+            let read_only = !is_harmless(error);
+            failed.fetch_or(read_only, Ordering::AcqRel);
             tracing::error!(
                 error = error as &dyn std::error::Error,
                 read_only,
@@ -117,13 +121,15 @@ fn write(
         }
         for answer in answers {
             answer(committed.as_ref().copied().map_err(|error| {
-                if read_only {
+                if failed.load(Ordering::Acquire) {
                     Error::ReadOnly
                 } else {
                     Error::Database(clone(error))
                 }
             }));
         }
+        // After the answers: nobody waits for it.
+        checkpointer.look(&connection);
     }
 }
 
@@ -182,7 +188,7 @@ fn in_savepoint<T>(
 
 /// Whether the database is as it was after this error: a full disk is found out before anything is
 /// changed for good.
-fn is_harmless(error: &rusqlite::Error) -> bool {
+pub(super) fn is_harmless(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
