@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::content;
 use crate::http::{Answer, Body, Connection, Request};
+use crate::wharf::Server;
 
 /// A client with good manners: it goes on with a new connection where the server ends one.
 #[derive(Debug)]
@@ -131,7 +132,9 @@ pub fn push(http: &mut Connection, repository: &str, bytes: &[u8]) -> Result<Str
     let digest = content::sha256(bytes);
     let upload = open(http, repository)?;
     let request = Request::new("PUT", format!("{upload}?digest={digest}"));
-    ask(http, 201, request.body(Body::Sized(bytes)))?;
+    let answer = ask(http, 201, request.body(Body::Sized(bytes)))?;
+    let location = format!("/v2/{repository}/blobs/{digest}");
+    ensure!(answer.location()? == location, "{answer:?}");
     Ok(digest)
 }
 
@@ -170,18 +173,48 @@ pub fn put<'a>(
         .body(Body::Sized(bytes))
 }
 
-/// Pushes the image of a seed under a tag and returns its manifest.
+/// Pushes the blobs of the image of a seed and returns its manifest, still to be pushed.
+///
+/// # Errors
+/// The registry refuses.
+pub fn push_blobs(http: &mut Connection, repository: &str, seed: &str) -> Result<Vec<u8>> {
+    for blob in blobs_of(seed) {
+        push(http, repository, &blob)?;
+    }
+    Ok(manifest_of(seed))
+}
+
+/// Pushes an image under a tag, which is its seed as well, and returns its manifest.
 ///
 /// # Errors
 /// The registry refuses.
 pub fn push_image(http: &mut Connection, repository: &str, tag: &str) -> Result<Vec<u8>> {
-    for blob in blobs_of(tag) {
-        push(http, repository, &blob)?;
-    }
-    let manifest = manifest_of(tag);
+    let manifest = push_blobs(http, repository, tag)?;
     let request = put(repository, tag, content::MANIFEST, &manifest);
     ask(http, 201, request)?;
     Ok(manifest)
+}
+
+/// A server of the test's own and a connection to it.
+///
+/// # Errors
+/// It does not start.
+pub fn serve() -> Result<(Server, Connection)> {
+    let server = Server::start()?;
+    let http = Connection::open(server.address())?;
+    Ok((server, http))
+}
+
+/// All files of a server that hold content: blobs and open uploads' bytes.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn stored(server: &Server) -> Result<Vec<PathBuf>> {
+    let mut stored = Vec::new();
+    for folder in ["blobs/sha256", "blobs/sha512", "uploads"] {
+        stored.extend(files(&server.data().join(folder))?);
+    }
+    Ok(stored)
 }
 
 /// All files in a folder and below it; none where there is no such folder.

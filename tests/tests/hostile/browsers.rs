@@ -3,10 +3,10 @@
 use anyhow::{Result, ensure};
 use wharf_tests::content::{INDEX, index, sha256};
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, get, head, put, refuse};
+use wharf_tests::talk::{ask, get, head, put, refuse, serve};
 use wharf_tests::wharf::Server;
 
-use crate::{serve, still_serves};
+use crate::still_serves;
 
 /// One request of each kind.
 fn every_request(index: &[u8]) -> Vec<Request<'_>> {

@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use wharf_tests::content::{INDEX, MANIFEST, Random, sha256, sha512};
 use wharf_tests::http::{Body, Request};
-use wharf_tests::talk::{ask, get, head, open, push, push_image, put, refuse};
+use wharf_tests::talk::{ask, get, head, open, push, push_image, put, refuse, serve, stored};
 
-use crate::{serve, still_serves, stored};
+use crate::still_serves;
 
 /// Of whatever size it is: to read it all in search for a manifest would fill the memory.
 #[test]

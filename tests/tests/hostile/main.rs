@@ -12,29 +12,11 @@ mod proxy;
 mod slow;
 mod smuggling;
 
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
 use wharf_tests::content::Random;
 use wharf_tests::http::Connection;
-use wharf_tests::talk::{ask, files, get, push};
+use wharf_tests::talk::{ask, get, push};
 use wharf_tests::wharf::Server;
-
-/// A server of the test's own and a connection to it.
-fn serve() -> Result<(Server, Connection)> {
-    let server = Server::start()?;
-    let http = Connection::open(server.address())?;
-    Ok((server, http))
-}
-
-/// All files that hold content: blobs and open uploads' bytes.
-fn stored(server: &Server) -> Result<Vec<PathBuf>> {
-    let mut stored = Vec::new();
-    for folder in ["blobs/sha256", "blobs/sha512", "uploads"] {
-        stored.extend(files(&server.data().join(folder))?);
-    }
-    Ok(stored)
-}
 
 /// Pushes and pulls a blob as any client would, on a connection of its own.
 fn still_serves(server: &Server, seed: u64) -> Result<()> {

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wharf_tests::content::{self, INDEX, MANIFEST, sha256};
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, get, push, push_image, put, refuse};
+use wharf_tests::talk::{ask, get, push, push_image, put, refuse, serve};
 use wharf_tests::wharf::Server;
 
-use crate::{serve, still_serves};
+use crate::still_serves;
 
 /// What a manifest may have.
 const MOST: usize = 4 << 20;

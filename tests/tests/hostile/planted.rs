@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use wharf_tests::content::sha256;
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, get, open, push, refuse};
+use wharf_tests::talk::{ask, get, open, push, refuse, serve, stored};
 use wharf_tests::wharf::Server;
 
-use crate::{serve, still_serves, stored};
+use crate::still_serves;
 
 /// What nobody may read, write or remove, and as long as [`CONTENT`].
 const SECRET: &[u8] = b"the secret of someone else";

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use wharf_tests::http::Connection;
-use wharf_tests::talk::get;
+use wharf_tests::talk::{get, serve};
 use wharf_tests::wharf::Server;
 
-use crate::{serve, still_serves};
+use crate::still_serves;
 
 /// What nobody may execute.
 pub(crate) const SMUGGLED: &str = "POST /v2/smuggled/blobs/uploads/ HTTP/1.1\r\n\

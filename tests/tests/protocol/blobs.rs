@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use wharf_tests::content::{Random, sha256};
 use wharf_tests::http::Answer;
 
-use crate::{ask, get, head, push, refuse, serve};
+use wharf_tests::talk::{ask, get, head, push, refuse, serve};
 
 /// What every answer with a blob says.
 fn describes(answer: &Answer, digest: &str, length: usize) -> Result<()> {

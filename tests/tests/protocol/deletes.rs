@@ -5,7 +5,7 @@ use wharf_tests::content::{self, MANIFEST};
 use wharf_tests::http::{Connection, Request};
 use wharf_tests::wharf::Server;
 
-use crate::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
+use wharf_tests::talk::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
 
 fn delete(target: impl Into<String>) -> Request<'static> {
     Request::new("DELETE", target)

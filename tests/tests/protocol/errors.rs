@@ -9,7 +9,7 @@ use wharf_tests::http::{Answer, Body, Connection, Request};
 use wharf_tests::wharf::Server;
 
 use crate::sessions::chunk;
-use crate::{get, open, push, push_blobs, push_image, put, serve};
+use wharf_tests::talk::{get, open, push, push_blobs, push_image, put, serve};
 
 /// The codes on which Docker does not try again.
 const FINAL: [&str; 5] = [

@@ -4,7 +4,7 @@ use anyhow::Result;
 use wharf_tests::http::{Connection, Request};
 use wharf_tests::wharf::Server;
 
-use crate::{ask, get, refuse, serve};
+use wharf_tests::talk::{ask, get, refuse, serve};
 
 fn upload() -> Request<'static> {
     Request::new("POST", "/v2/a/blobs/uploads/")

@@ -7,7 +7,7 @@ use wharf_tests::content::{Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
 
 use crate::sessions::chunk;
-use crate::{ask, get, head, open, push, refuse, serve, stored};
+use wharf_tests::talk::{ask, get, head, open, push, refuse, serve, stored};
 
 /// Waits until a session has this many bytes; the server learns of a broken connection when the
 /// system tells it.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wharf_tests::content::{self, INDEX, MANIFEST};
 use wharf_tests::http::{Connection, Request};
 
-use crate::{ask, get, push, push_blobs, put, refuse, serve};
+use wharf_tests::talk::{ask, get, push, push_blobs, put, refuse, serve};
 
 /// Header fields in one request.
 const HEADERS: usize = 100;

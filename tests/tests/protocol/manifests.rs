@@ -5,7 +5,7 @@ use serde_json::json;
 use wharf_tests::content::{self, INDEX, MANIFEST, descriptor, sha256, sha512};
 use wharf_tests::http::{Connection, Request};
 
-use crate::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
+use wharf_tests::talk::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";

@@ -5,7 +5,7 @@ use wharf_tests::content::{MANIFEST, Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
 use wharf_tests::wharf::Server;
 
-use crate::{ask, get, head, open, push, push_blobs, push_image, put, refuse, serve};
+use wharf_tests::talk::{ask, get, head, open, push, push_blobs, push_image, put, refuse, serve};
 
 #[test]
 fn the_doors_that_clients_knock_at() -> Result<()> {

@@ -7,7 +7,7 @@ use wharf_tests::content::{self, INDEX, MANIFEST};
 use wharf_tests::http::Connection;
 use wharf_tests::wharf::Server;
 
-use crate::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
+use wharf_tests::talk::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
 
 #[test]
 fn one_push_moves_several_tags() -> Result<()> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wharf_tests::content::{self, CONFIG, INDEX, MANIFEST};
 use wharf_tests::http::Connection;
 
-use crate::{ask, get, push, push_image, put, refuse, serve};
+use wharf_tests::talk::{ask, get, push, push_image, put, refuse, serve};
 
 /// An artifact that refers to `subject`, pushed, with its digest.
 fn refer(http: &mut Connection, subject: &Value, kind: &str, note: &str) -> Result<String> {

@@ -7,7 +7,7 @@ use wharf_tests::content::{Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
 use wharf_tests::wharf::Server;
 
-use crate::{ask, get, open, refuse, serve, stored};
+use wharf_tests::talk::{ask, get, open, refuse, serve, stored};
 
 /// A `PATCH` that says where its bytes belong.
 pub(crate) fn chunk<'a>(upload: &str, range: &str, bytes: &'a [u8]) -> Request<'a> {

@@ -15,7 +15,7 @@ use wharf_registry::server::Server;
 use wharf_tests::content::{self, INDEX, MANIFEST, Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
 
-use crate::{ask, get, open, push, put, refuse};
+use wharf_tests::talk::{ask, get, open, push, put, refuse};
 
 /// Long enough to see an answer that comes at once. Where none may come, a slow machine only makes
 /// it later.

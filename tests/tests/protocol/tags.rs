@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use wharf_tests::content::MANIFEST;
 use wharf_tests::http::Connection;
 
-use crate::{ask, get, head, push, push_blobs, put, refuse, serve};
+use wharf_tests::talk::{ask, get, head, push, push_blobs, put, refuse, serve};
 
 const TAGS: [&str; 6] = ["1.0", "10", "2", "A", "_x", "a"];
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use wharf_tests::content::{Random, sha256, sha512};
 use wharf_tests::http::{Body, Connection, Request};
 
-use crate::{ask, get, head, open, push, refuse, serve, stored};
+use wharf_tests::talk::{ask, get, head, open, push, refuse, serve, stored};
 
 /// Reads a blob and compares it.
 fn holds(http: &mut Connection, repository: &str, digest: &str, bytes: &[u8]) -> Result<()> {
