@@ -4,6 +4,7 @@
 mod image;
 mod matrix;
 mod pull;
+mod rot;
 mod sample;
 mod seen;
 mod world;

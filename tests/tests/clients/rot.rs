@@ -1,0 +1,44 @@
+//! A layer that rots, and the client that heals it without knowing.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use wharf_tests::command::finish;
+use wharf_tests::talk::files;
+use wharf_tests::wharf;
+
+use crate::image::Image;
+use crate::{Clients, PATIENCE};
+
+#[test]
+fn docker_push_heals_an_image_whose_layer_is_damaged() -> Result<()> {
+    let clients = Clients::new()?;
+    let image = Image::build(&clients, "rot")?;
+    let name = clients.server.image("rot:v1");
+    clients.run("docker", &["tag", &image.name, &name])?;
+    clients.run("docker", &["push", &name])?;
+    let manifest: Value = serde_json::from_slice(&clients.manifest("rot", "v1")?)?;
+    let layer = manifest["layers"][0]["digest"]
+        .as_str()
+        .context("no layer")?;
+
+    let hex = layer.trim_start_matches("sha256:");
+    let mut all = files(&clients.server.data().join("blobs"))?.into_iter();
+    let file = all.find(|file| file.to_string_lossy().contains(hex));
+    let file = file.context("the layer has no file")?;
+    let mut bytes = std::fs::read(&file)?;
+    bytes[0] ^= 1;
+    std::fs::write(&file, bytes)?;
+    let mut scrub = Command::new(wharf::binary()?);
+    wharf::without_settings(&mut scrub).args(["scrub", "--data"]);
+    let found = finish(scrub.arg(clients.server.data()), PATIENCE)?;
+    ensure!(found.status.code() == Some(7), "{found:?}");
+
+    // Docker has pushed all of this before, and asks again.
+    clients.run("docker", &["push", &name])?;
+    clients.run("docker", &["rmi", &name])?;
+    image.forget()?;
+    clients.all_pull("rot", &image)?;
+    Ok(())
+}
