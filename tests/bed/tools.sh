@@ -25,8 +25,7 @@ kubectl() {
 }
 
 # Unpacked and not installed: Debian's package would start a server on port 80.
-nginx() {
-  if "$WHARF_BED/nginx/usr/sbin/nginx" -v; then return; fi
+unpack_nginx() {
   install_packages libcrypt1 libpcre2-8-0 libssl3 zlib1g
   local packages
   packages=$(mktemp -d)
@@ -51,7 +50,7 @@ for tool; do
     kind) go_tool kind sigs.k8s.io/kind sigs.k8s.io/kind "$KIND" ;;
     crane) go_tool crane github.com/google/go-containerregistry github.com/google/go-containerregistry/cmd/crane "$CRANE" ;;
     kubectl) kubectl ;;
-    nginx) step "unpacking nginx from Debian" nginx ;;
+    nginx) "$WHARF_BED/bin/nginx" -v || step "unpacking nginx from Debian" unpack_nginx ;;
     regctl) go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl "$REGCTL" ;;
     node-containerd) node_containerd ;;
     # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.

@@ -87,6 +87,7 @@ fn a_digest_is_of_its_algorithm() -> Result<()> {
         format!("sha256:{}", hex(&long)),
         format!("sha512:{}", hex(&short)),
         format!("sha384:{}", &hex(&long)[..96]),
+        format!("sha256:{}", hex(&short).to_uppercase()),
     ] {
         let upload = open(&mut http, "a")?;
         let put = Request::new("PUT", format!("{upload}?digest={malformed}"));

@@ -166,6 +166,15 @@ fn as_many_descriptors_as_fit() -> Result<()> {
     still_serves(&server, 3)
 }
 
+/// A manifest that is one of the costliest to take.
+pub(crate) fn one_of_the_largest(server: &Server, number: u64) -> Result<()> {
+    let annotations = json!({"long": "\n".repeat(MOST / 2 - 200), "number": number.to_string()});
+    let index = index(&[], &annotations);
+    let mut http = Connection::open(server.address())?;
+    ask(&mut http, 201, put("a", &sha256(&index), INDEX, &index))?;
+    Ok(())
+}
+
 /// A page of referrers repeats their annotations: it is cut where those are many, and goes on.
 pub(crate) fn referrers_with_much_to_say(server: &Server) -> Result<()> {
     let mut http = Connection::open(server.address())?;

@@ -24,7 +24,7 @@ const STEPS: [Step; 9] = [
     ("largest manifests", manifests::largest),
     ("referrers", manifests::referrers_with_much_to_say),
     ("largest manifests at once", |server| {
-        at_once(3, |_| manifests::largest(server))
+        at_once(16, |worker| manifests::one_of_the_largest(server, worker))
     }),
     ("chunks of one byte", chunks_of_one_byte),
     ("uploads that stop", uploads_that_stop),

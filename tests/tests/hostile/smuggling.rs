@@ -150,7 +150,8 @@ pub(crate) fn all_shapes(server: &Server) -> Result<()> {
 
 #[test]
 fn what_is_ambiguous_is_refused_and_nothing_comes_behind_it() -> Result<()> {
-    let server = Server::start()?;
+    // What is not refused is told soon, and not after a minute each.
+    let server = Server::start_with(["--idle-timeout", "10"])?;
     all_shapes(&server)?;
     nothing_was_done(&server)?;
     still_serves(&server, 1)
