@@ -5,6 +5,7 @@
 //! that never existed.
 
 mod access;
+mod content;
 mod directory;
 mod error;
 mod garbage;
@@ -36,6 +37,7 @@ use crate::limits::{self, Limits};
 use crate::oci::{Digest, Name};
 
 pub use access::{Access, Action};
+pub use content::{Content, ContentError};
 pub use directory::{DirectoryError, DirectoryLock, accept_catalog, open, restore_catalog};
 pub use error::{Error, Result};
 pub use garbage::{Collection, Garbage};
@@ -44,7 +46,7 @@ pub use orphans::Sweep;
 pub use referrers::ReferrerDescriptor;
 pub use scrub::{BadBlob, Scrub};
 pub use settings::Settings;
-pub use uploads::{Content, ContentError};
+
 pub use why::{Reason, Why};
 
 /// A registry over a catalog and a blob store.

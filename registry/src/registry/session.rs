@@ -155,3 +155,10 @@ impl Claim<'_> {
         }
     }
 }
+
+impl Notes {
+    /// The repository and the algorithm, if they are some.
+    pub(super) fn parse(self) -> Option<(Name, Algorithm)> {
+        Some((self.repository.parse().ok()?, self.algorithm.parse().ok()?))
+    }
+}
