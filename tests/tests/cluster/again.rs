@@ -18,6 +18,21 @@ const KNOWN: [&str; 6] = [
     "ConfigMap kube-public/local-registry-hosting",
 ];
 
+/// As the README says it.
+pub(crate) fn the_operator_is_heard(world: &World) -> Result<()> {
+    let exec = [
+        "--namespace",
+        "wharf-system",
+        "exec",
+        "deploy/registry",
+        "--",
+    ];
+    let wharf = ["/wharf", "gc", "--dry-run", "--data", "/data"];
+    let said = world.kubectl(&[&exec[..], &wharf[..]].concat())?;
+    ensure!(said.contains("that nothing needs"), "{said}");
+    Ok(())
+}
+
 pub(crate) fn nothing_changes(world: &World) -> Result<()> {
     // What Kubernetes itself still writes down about the first `up` is no change of the second.
     let mut before = versions(world)?;

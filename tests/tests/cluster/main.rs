@@ -23,7 +23,7 @@ use world::World;
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     ("the images to push are built", world::build_images),
     (
         "Ctrl-C while the cluster is made says how to go on",
@@ -59,6 +59,10 @@ const STEPS: [Step; 18] = [
         doors::pages_of_others_are_refused,
     ),
     ("the walk of the example's README works", walk::as_written),
+    (
+        "the registry's operator is heard in its pod",
+        again::the_operator_is_heard,
+    ),
     ("a second `up` changes nothing", again::nothing_changes),
     (
         "`up` repairs what was broken",
