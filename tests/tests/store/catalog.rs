@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use rusqlite::Connection as Database;
 use wharf_tests::content::sha256;
 use wharf_tests::http::Connection;
-use wharf_tests::talk::{ask, blobs_of, delete, files, get, manifest_of, push_image, until};
+use wharf_tests::talk::{ask, blobs_of, delete, files, get, manifest_of, push, push_image, until};
 use wharf_tests::wharf::Server;
 
 use crate::{PATIENCE, operate, report, said, serve, stored};
@@ -112,6 +113,39 @@ fn what_a_newer_wharf_laid_out_is_refused() -> Result<()> {
     fs::write(server.data().join("format"), "7\n")?;
     let refused = format!("{:#}", server.restart().err().context("it was served")?);
     ensure!(refused.contains("use a newer wharf"), "{refused}");
+    Ok(())
+}
+
+/// What the first format had instead of what the second one has.
+const FORMAT_1: &str = "
+    ALTER TABLE repository_blob ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
+    UPDATE repository_blob SET last_used = unixepoch();
+    DROP TABLE loose_blob;
+    DROP INDEX blob_by_verification;
+    DELETE FROM meta WHERE key <> 'store_id';
+    INSERT INTO blob (digest, size, location, created_at, verified_at)
+        VALUES ('sha256:' || hex(zeroblob(32)), 1, hex(zeroblob(16)), 0, 0);
+    PRAGMA user_version = 1;";
+
+#[test]
+fn a_directory_of_the_first_format_is_taken_over() -> Result<()> {
+    let (mut server, mut http) = serve(&["--gc-grace", "1s"])?;
+    push_image(&mut http, "app", "v1")?;
+    server.terminate(PATIENCE)?;
+    Database::open(server.data().join("catalog.db"))?.execute_batch(FORMAT_1)?;
+    fs::remove_file(server.data().join("format"))?;
+    fs::remove_file(server.data().join("blobs/generation"))?;
+
+    server.restart()?;
+    let mut http = Connection::open(server.address())?;
+    let loose = push(&mut http, "app", b"needed by nothing")?;
+    until(PATIENCE, &false, || Ok(stored(&server)?.contains(&loose)))?;
+    let manifest = ask(&mut http, 200, get("/v2/app/manifests/v1"))?;
+    ensure!(manifest.body == manifest_of("v1"));
+    for blob in blobs_of("v1") {
+        let path = format!("/v2/app/blobs/{}", sha256(&blob));
+        ensure!(ask(&mut http, 200, get(path))?.body == blob);
+    }
     Ok(())
 }
 
