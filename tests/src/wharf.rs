@@ -226,6 +226,11 @@ impl Server {
         }
     }
 
+    /// Other arguments for its next life.
+    pub fn set_arguments(&mut self, arguments: impl IntoIterator<Item = impl Into<OsString>>) {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+    }
+
     /// Where it listens.
     ///
     /// # Panics

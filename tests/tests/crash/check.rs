@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use wharf_tests::content::sha256;
-use wharf_tests::http::{Answer, Connection, Request};
+use wharf_tests::http::{Answer, Request};
+use wharf_tests::talk::Client;
 use wharf_tests::wharf::Server;
 
 use crate::journal::{Journal, Key, Notes};
@@ -32,7 +33,7 @@ pub(crate) fn touched(server: &Server, journal: &Journal) -> Result<()> {
 }
 
 fn check(server: &Server, notes: &mut Notes, keys: &BTreeSet<Key>) -> Result<()> {
-    let mut http = Connection::open(server.address())?;
+    let mut http = Client::new(server.address());
     // Repositories share the bytes of a blob; they are read through one of them, and all are asked.
     let mut read = BTreeSet::new();
     for key in keys {
@@ -64,7 +65,7 @@ fn check(server: &Server, notes: &mut Notes, keys: &BTreeSet<Key>) -> Result<()>
 
 /// Asks for a blob; one that is there has its digest.
 fn blob(
-    http: &mut Connection,
+    http: &mut Client,
     (repository, digest): &Key,
     acknowledged: bool,
     read: &mut BTreeSet<String>,
@@ -88,7 +89,7 @@ fn blob(
 }
 
 fn manifest(
-    http: &mut Connection,
+    http: &mut Client,
     (repository, reference): &Key,
     acknowledged: bool,
 ) -> Result<Option<Answer>> {

@@ -43,6 +43,7 @@ use journal::Journal;
 use writer::Writer;
 
 const WRITERS: usize = 5;
+const NO_ARGUMENTS: [&str; 0] = [];
 /// After this many kills everything is checked, not only what the last life touched.
 const FULL_CHECK: u64 = 40;
 
@@ -98,7 +99,7 @@ fn run(name: &str, faults: u64, fault: &mut dyn Fault) -> Result<()> {
 
     let mut random = Random::new(seed);
     let pool = random.bytes(writer::POOL);
-    let mut server = Server::start_on(fault.data().as_deref(), ["--gc-grace", "1s"])?;
+    let mut server = Server::start_on(fault.data().as_deref(), NO_ARGUMENTS)?;
     let (gate, journal, counts) = (
         Gate::new(server.address(), fault.keeps_open_uploads()),
         Journal::default(),
@@ -181,8 +182,12 @@ fn live_and_die(
     Ok(())
 }
 
-/// Has garbage collected: a blob that nothing needs is pushed, and goes.
+/// Has garbage collected: a blob that nothing needs is pushed, and goes. (Before, the grace is long: between a
+/// blob and its manifest the server may die and be checked for longer than a short one.)
 fn collect(server: &mut Server) -> Result<()> {
+    server.terminate(Duration::from_secs(30))?;
+    server.set_arguments(["--gc-grace", "1s"]);
+    server.restart()?;
     let mut http = Connection::open(server.address())?;
     let witness = talk::push(&mut http, "crash/witness", b"needed by nothing")?;
     talk::until(Duration::from_secs(90), &404, || {

@@ -1,7 +1,7 @@
 //! A blob's bytes, in large pieces.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use super::layout::{self, Layout};
 use super::spawn_blocking;
@@ -20,8 +22,9 @@ use crate::transfers::Transfer;
 /// The rest of a blob that is being read.
 struct Reader {
     location: Location,
-    /// Its position is at the next byte to read.
     file: File,
+    /// Of the next byte to read.
+    offset: u64,
     left: u64,
     transfer: Transfer,
 }
@@ -37,12 +40,10 @@ pub(super) async fn read(
     length: u64,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let (first, reader) = spawn_blocking(move || {
-        let mut file = open(&layout, &location, size)?;
-        file.seek(SeekFrom::Start(offset))
-            .map_err(failed("seek in", &location))?;
         Reader {
+            file: open(&layout, &location, size)?,
             location,
-            file,
+            offset,
             left: length,
             transfer,
         }
@@ -112,17 +113,21 @@ impl Reader {
         let length = self
             .left
             .min(self.transfer.bytes(limits::READ_BYTES) as u64);
-        let failed = failed("read", &self.location);
+        let size = usize::try_from(length).unwrap_or(limits::READ_BYTES);
         // Into spare capacity, which unlike a buffer of zeros costs nothing to make.
-        let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(limits::READ_BYTES));
-        (&self.file)
-            .take(length)
-            .read_to_end(&mut piece)
-            .and_then(|read| match read as u64 == length {
-                true => Ok(()),
-                false => Err(io::ErrorKind::UnexpectedEof.into()),
-            })
-            .map_err(failed)?;
+        let mut piece = Vec::with_capacity(size);
+        while piece.len() < size {
+            let at = self.offset + piece.len() as u64;
+            match pread(&self.file, spare_capacity(&mut piece), at) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error != Errno::INTR => Err(error.into()),
+                _ => Ok(()),
+            }
+            .map_err(failed("read", &self.location))?;
+        }
+        // It may have room for more than was asked for.
+        piece.truncate(size);
+        self.offset += length;
         self.left -= length;
         Ok((piece.into(), self))
     }
