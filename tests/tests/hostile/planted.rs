@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -242,12 +243,12 @@ fn a_directory_whose_own_files_lead_elsewhere_is_refused() -> Result<()> {
     for name in ["wharf.lock", "catalog.db", "blobs", "uploads"] {
         let (mut server, _http) = serve()?;
         let victim = Victim::new(&server)?;
-        server.kill()?;
+        // In good order, so that nothing else is wrong with it.
+        server.terminate(Duration::from_secs(30))?;
         let path = server.data().join(name);
         let moved = server.scratch().join("moved");
         fs::rename(&path, &moved)?;
         match name {
-            // Such as it was, so that nothing else is wrong with it.
             "catalog.db" => symlink(&moved, &path)?,
             "wharf.lock" => symlink(&victim.path, &path)?,
             _ => symlink(&victim.folder, &path)?,
