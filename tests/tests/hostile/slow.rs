@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use wharf_tests::content::{INDEX, sha256};
 use wharf_tests::http::{Body, Connection, Request};
 use wharf_tests::talk::{ask, get, open};
