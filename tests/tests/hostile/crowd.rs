@@ -66,7 +66,7 @@ fn five_thousand_idle_connections() -> Result<()> {
 fn more_connections_than_files() -> Result<()> {
     let server = Server::start_within(["prlimit", "--nofile=200:200"], ["--idle-timeout", "2"])?;
     // 68 of them get a place; of the others, the system says that they are connected.
-    let idle: Vec<_> = (0..100)
+    let idle: Vec<_> = (0..250)
         .map(|_| Connection::open_small(server.address()))
         .collect::<Result<_, _>>()?;
     for seed in 0..5 {
