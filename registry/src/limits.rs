@@ -91,7 +91,7 @@ pub const REMEMBERED_USES: usize = 100_000;
 /// Blobs that one transaction of garbage collection takes: few, because pushes wait for it.
 pub const GARBAGE_PER_TRANSACTION: usize = 16;
 /// How much longer than that it pauses after each.
-pub const GARBAGE_PAUSE: u32 = 2;
+pub const GARBAGE_PAUSE: u32 = 1;
 /// Blobs that a report names one by one.
 pub const GARBAGE_LISTED: usize = 1000;
 /// How long garbage collection pauses at least between two rounds, and at most.
