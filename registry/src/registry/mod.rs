@@ -61,7 +61,7 @@ pub struct Registry {
     uses: uses::Uses,
     pushes: pushes::Pushes,
     room: room::Room,
-    /// Held while garbage is collected.
+    /// Held while garbage is collected, and while orphans are moved.
     sweeping: Mutex<()>,
     /// Says that the end has come.
     stopping: CancellationToken,

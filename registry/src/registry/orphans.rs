@@ -36,12 +36,17 @@ impl Registry {
     /// # Errors
     /// Where catalog or blobs fail.
     pub async fn sweep_orphans(&self, all: bool, dry_run: bool) -> Result<Sweep> {
+        // One at a time: what one moves, another must not trip over.
+        let _sweeping = self.sweeping.lock().await;
         let now = self.clock.now();
         let mut sweep = Sweep::default();
         let mut orphans = Vec::new();
         let mut part = 0;
         while let Some(files) = self.blobs.list(part).await? {
             part += 1;
+            if self.stopping.is_cancelled() {
+                return Ok(sweep);
+            }
             sweep.files += files.len();
             sweep.bytes += files.iter().map(|file| file.size).sum::<u64>();
             orphans.extend(self.orphans_among(files, now).await?);

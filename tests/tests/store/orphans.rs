@@ -48,8 +48,9 @@ fn an_old_file_without_a_row_goes_into_quarantine_and_a_young_one_stays() -> Res
 
 #[test]
 fn what_was_in_quarantine_for_a_week_is_gone() -> Result<()> {
-    let (server, mut http) = serve(&[])?;
+    let (mut server, mut http) = serve(&[])?;
     push(&mut http, "a", b"content")?;
+    server.terminate(PATIENCE)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     for days in [6, 8] {
         let folder = server
@@ -69,8 +70,9 @@ fn what_was_in_quarantine_for_a_week_is_gone() -> Result<()> {
 
 #[test]
 fn more_than_a_crash_leaves_is_not_touched_unless_a_person_says_so() -> Result<()> {
-    let (server, mut http) = serve(&[])?;
+    let (mut server, mut http) = serve(&[])?;
     push(&mut http, "a", &Random::new(1).bytes(1 << 10))?;
+    server.terminate(PATIENCE)?;
     let orphan = plant(&server, &[0; 100], 2 * DAY)?;
     let held = said(&operate(&server, &["gc"])?);
     ensure!(
