@@ -26,8 +26,8 @@ pub const OPEN_UPLOADS: usize = 10_000;
 pub const OPEN_UPLOAD_WAIT: Duration = Duration::from_secs(30);
 /// Bytes of the notes that are kept with an upload: a name of 255 bytes, and little more.
 pub const NOTES_BYTES: u64 = 4096;
-/// Finished uploads that are remembered, so that a `PUT` repeated after its answer was lost gets
-/// that answer again.
+/// Finished uploads of blobs that were there already that are remembered, so that a `PUT` repeated
+/// after its answer was lost gets that answer again.
 pub const REMEMBERED_UPLOADS: usize = 4096;
 /// Bytes of an upload gathered before they are written: large enough that a write's fixed costs
 /// vanish, small enough that many uploads at once fit into memory.
@@ -41,8 +41,11 @@ pub const WRITE_WAIT: Duration = Duration::from_secs(1);
 pub const TRANSFER_BYTES: usize = 8 << 20;
 /// The least that a transfer moves at a time.
 pub const LEAST_TRANSFER_BYTES: usize = 16 << 10;
-/// Bytes read from disk for one frame of a pull.
-pub const READ_BYTES: usize = 512 << 10;
+/// Bytes read from disk for one frame of a pull: as many as a processor's cache holds until they
+/// are sent.
+pub const READ_BYTES: usize = 256 << 10;
+/// Buffers of that size that are kept for the next pull.
+pub const IDLE_BUFFERS: usize = 4;
 /// Connections in all. Not for each peer: behind a relay everyone is one peer. Further ones wait in
 /// the kernel's queue.
 pub const CONNECTIONS: usize = 8192;
@@ -82,6 +85,12 @@ pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(25);
 pub const CATALOG_QUEUE: usize = 1024;
 /// Transactions that the catalog's writer puts into one commit.
 pub const CATALOG_BATCH: usize = 256;
+/// Memory for manifests that were asked for, so that the next request for one finds it.
+pub const KEPT_MANIFEST_BYTES: u64 = 4 << 20;
+/// Manifests of more bytes are not kept: few would fit.
+pub const KEPT_MANIFEST: usize = 64 << 10;
+/// Memory for what is known of blobs that were asked for.
+pub const KEPT_BLOB_BYTES: u64 = 2 << 20;
 /// Pages in the catalog's journal from which on they are moved into the database beside the writing.
 pub const CHECKPOINT_PAGES: usize = 1000;
 /// Pages (of 4 KiB) from which on the writer moves the rest itself, so that the journal begins anew.

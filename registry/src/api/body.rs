@@ -16,34 +16,30 @@ use super::Result;
 use crate::limits;
 use crate::registry::{Content, ContentError};
 
-/// How long a request's body may be silent, as an extension of the request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BodyIdle(pub(crate) Duration);
-
 /// A request's body: a stream of its bytes that ends with an error when nothing comes for too long.
 pub(super) struct RequestBody {
     body: Body,
     idle: Duration,
-    /// When the body counts as silent. Boxed, because a timer may not move.
-    deadline: Pin<Box<Sleep>>,
+    /// When the body counts as silent, once somebody waits for it. Boxed, because a timer may not
+    /// move.
+    deadline: Option<Pin<Box<Sleep>>>,
     /// The client waits for `100 Continue` before it sends anything.
     unsent: bool,
     ended: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(parts: &Parts, body: Body) -> Self {
+    /// A body that may be silent for `idle`.
+    pub(super) fn new(parts: &Parts, body: Body, idle: Duration) -> Self {
         let expects = parts
             .headers
             .get(header::EXPECT)
             .is_some_and(|value| value == HeaderValue::from_static("100-continue"));
-        let idle = parts.extensions.get::<BodyIdle>();
-        let idle = idle.map_or(limits::IDLE, |idle| idle.0);
         Self {
             ended: body.is_end_stream(),
             body,
             idle,
-            deadline: Box::pin(tokio::time::sleep(idle)),
+            deadline: None,
             unsent: expects,
         }
     }
@@ -99,9 +95,19 @@ impl RequestBody {
         .await;
     }
 
+    /// Begins to wait anew.
     fn rewind(&mut self) {
+        if let Some(deadline) = &mut self.deadline {
+            deadline.as_mut().reset(Instant::now() + self.idle);
+        }
+    }
+
+    fn deadline(&mut self) -> Pin<&mut Sleep> {
         let idle = self.idle;
-        self.deadline.as_mut().reset(Instant::now() + idle);
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        deadline.as_mut()
     }
 }
 
@@ -115,7 +121,7 @@ impl Stream for RequestBody {
         self.unsent = false;
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
-                ready!(self.deadline.as_mut().poll(context));
+                ready!(self.deadline().poll(context));
                 self.ended = true;
                 return Poll::Ready(Some(Err(ContentError::Idle(self.idle))));
             };

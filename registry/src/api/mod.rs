@@ -10,19 +10,25 @@ mod response;
 pub(crate) mod route;
 mod uploads;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt;
+use http_body::Body as _;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use oci_spec::distribution::ErrorCode;
 
+use crate::limits;
 use crate::registry::{Access, Registry};
-pub(crate) use body::BodyIdle;
 use body::RequestBody;
 use error::ApiError;
 use route::Target;
@@ -30,15 +36,62 @@ use route::Target;
 /// What a request is answered with.
 type Result<T = Response> = std::result::Result<T, ApiError>;
 
-/// The routes of a registry.
-pub fn router(registry: Arc<Registry>) -> Router {
-    Router::new()
-        .route("/", get(StatusCode::OK))
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .method_not_allowed_fallback(read_only)
-        .fallback(distribution)
-        .with_state(registry)
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// A registry as clients see it.
+pub(crate) struct Api {
+    registry: Arc<Registry>,
+    /// How long a request's body may be silent.
+    body_idle: Duration,
+    /// What there is beside the specification's resources.
+    pages: TowerToHyperService<Router>,
+}
+
+impl Api {
+    pub(crate) fn new(registry: Arc<Registry>, body_idle: Duration) -> Self {
+        let pages = Router::new()
+            .route("/", get(StatusCode::OK))
+            .route("/healthz", get(health))
+            .route("/readyz", get(ready))
+            .method_not_allowed_fallback(refuse_method)
+            .with_state(registry.clone());
+        Self {
+            registry,
+            body_idle,
+            pages: TowerToHyperService::new(pages),
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        if matches!(request.uri().path(), "/" | "/healthz" | "/readyz") {
+            let Ok(response) = self.pages.call(request).await;
+            return response;
+        }
+        let (parts, body) = request.into_parts();
+        let body = RequestBody::new(&parts, body, self.body_idle);
+        let only_reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let answer = answer(self.registry.clone(), parts, body);
+        // A panic fails this request alone.
+        let answered = if only_reads {
+            AssertUnwindSafe(answer).catch_unwind().await.ok()
+        } else {
+            // To the end, even when the client goes away: what has arrived of an upload is then
+            // stored, and no half-done work is dropped in the middle.
+            tokio::spawn(answer).await.ok()
+        };
+        answered.unwrap_or_else(|| {
+            tracing::error!("a request failed in an unforeseen way");
+            ApiError::internal().into_response()
+        })
+    }
+
+    /// Refuses a request before it gets to the registry, in the way in which all requests are refused.
+    pub(crate) async fn refuse(&self, request: Request, message: String) -> Response {
+        let (parts, body) = request.into_parts();
+        RequestBody::new(&parts, body, self.body_idle).drain().await;
+        ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).into_response()
+    }
 }
 
 /// Says that the server is alive, and which registry it is.
@@ -59,12 +112,6 @@ async fn ready(State(registry): State<Arc<Registry>>) -> Response {
     (code, [(header::CACHE_CONTROL, "no-store")], status).into_response()
 }
 
-/// Refuses a request before it gets to the registry, in the way in which all requests are refused.
-pub(crate) async fn refuse(parts: &Parts, body: Body, message: String) -> Response {
-    RequestBody::new(parts, body).drain().await;
-    ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).into_response()
-}
-
 /// The repository that a path is about.
 pub(crate) fn repository(path: &str) -> Option<String> {
     route::parse(path)
@@ -73,31 +120,15 @@ pub(crate) fn repository(path: &str) -> Option<String> {
         .map(|name| name.as_str().to_owned())
 }
 
-/// Refuses to do anything but read what is there to be read.
-async fn read_only(request: Request) -> Response {
+/// Refuses to do anything with a page but to read it.
+async fn refuse_method(request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    RequestBody::new(&parts, body).drain().await;
+    RequestBody::new(&parts, body, limits::IDLE).drain().await;
     ApiError::read_only().into_response()
 }
 
 /// Answers the requests of the distribution specification.
-async fn distribution(State(registry): State<Arc<Registry>>, request: Request) -> Response {
-    // To the end, even when the client goes away: what has arrived of an upload is then stored, and
-    // no half-done work is dropped in the middle. A panic fails this request alone.
-    tokio::spawn(answer(registry, request))
-        .await
-        .unwrap_or_else(|panic| {
-            tracing::error!(
-                error = &panic as &dyn std::error::Error,
-                "a request failed in an unforeseen way"
-            );
-            ApiError::internal().into_response()
-        })
-}
-
-async fn answer(registry: Arc<Registry>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let mut body = RequestBody::new(&parts, body);
+async fn answer(registry: Arc<Registry>, parts: Parts, mut body: RequestBody) -> Response {
     let answer = dispatch(&registry, &parts, &mut body).await;
     // Refused or not needed, it is on its way; and dumb proxies in between give up on both directions
     // when one is reset.
@@ -111,10 +142,18 @@ async fn answer(registry: Arc<Registry>, request: Request) -> Response {
             error.into_response()
         }
     };
-    response.headers_mut().insert(
-        "Docker-Distribution-Api-Version",
-        HeaderValue::from_static("registry/2.0"),
-    );
+    let length = response.body().size_hint().exact();
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if parts.method == Method::HEAD {
+        // What a `GET` would have said.
+        if let (header::Entry::Vacant(entry), Some(length)) =
+            (headers.entry(header::CONTENT_LENGTH), length)
+        {
+            entry.insert(length.into());
+        }
+        *response.body_mut() = Body::empty();
+    }
     response
 }
 
@@ -123,7 +162,7 @@ async fn dispatch(registry: &Registry, parts: &Parts, body: &mut RequestBody) ->
     let target = route::parse(parts.uri.path())?;
     match (&parts.method, &target) {
         (&Method::GET | &Method::HEAD, Target::Version) => {
-            Ok(axum::Json(serde_json::json!({})).into_response())
+            Ok(([(header::CONTENT_TYPE, "application/json")], "{}").into_response())
         }
         (&Method::GET | &Method::HEAD, Target::Blob { name, digest }) => {
             blobs::get(registry, access, parts, name, digest).await

@@ -205,6 +205,9 @@ pub enum Error {
     /// What stands in the database cannot have come from us.
     #[error("the catalog holds {0:?}, which this program never writes there")]
     Corrupt(String),
+    /// The bytes of a manifest are not those that were stored.
+    #[error("the manifest {0} is damaged")]
+    DamagedManifest(Digest),
     /// The database could not be copied.
     #[error("could not copy the catalog to {to}", to = to.display())]
     Copy {
@@ -350,6 +353,9 @@ pub trait Catalog: Send + Sync + 'static {
     fn is_read_only(&self) -> bool;
 
     /// The manifest that a reference names.
+    ///
+    /// # Errors
+    /// [`Error::DamagedManifest`]
     async fn manifest(
         &self,
         repository: &Name,

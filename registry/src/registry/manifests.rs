@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::SemaphorePermit;
 
 use super::{Access, Action, Error, Registry, Result};
-use crate::catalog::{BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
+use crate::catalog::{self, BlobDeletion, Condition, Missing, NewManifest, Page, StoredManifest};
 use crate::limits;
 use crate::oci::{Algorithm, Digest, Manifest, MediaType, Name, Reference, Tag};
 
@@ -110,18 +110,25 @@ impl Registry {
         reference: &Reference,
     ) -> Result<StoredManifest> {
         access.check(Action::Pull, name)?;
-        let manifest = self
-            .catalog
-            .manifest(name, reference)
+        self.load(name, reference)
             .await?
-            .ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
-        // Manifests are small and everything hangs on them; so each is checked whenever it is
-        // loaded.
-        if manifest.digest.algorithm().digest(&manifest.payload) != manifest.digest {
-            tracing::error!(repository = %name, digest = %manifest.digest, "a manifest is damaged");
-            return Err(Error::ManifestUnknown(reference.clone()));
+            .ok_or_else(|| Error::ManifestUnknown(reference.clone()))
+    }
+
+    /// A manifest, where there is one that is not damaged: then a client that is told that it is
+    /// unknown pushes it again.
+    pub(super) async fn load(
+        &self,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>> {
+        match self.catalog.manifest(name, reference).await {
+            Err(catalog::Error::DamagedManifest(digest)) => {
+                tracing::error!(repository = %name, %digest, "a manifest is damaged");
+                Ok(None)
+            }
+            result => Ok(result?),
         }
-        Ok(manifest)
     }
 
     /// The repository's tags in ASCII order, starting behind `last`: `limit` of them, or as many as

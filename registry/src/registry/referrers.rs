@@ -99,14 +99,14 @@ impl Registry {
             return Ok(Vec::new());
         };
         let tag = Reference::Tag(tag);
-        let Some(mut index) = self.catalog.manifest(name, &tag).await? else {
+        let Some(mut index) = self.load(name, &tag).await? else {
             return Ok(Vec::new());
         };
         let _turn = if index.payload.len() > limits::SMALL_MANIFEST_BYTES {
             // Those who wait for their turn hold nothing.
             drop(index);
             let turn = self.large_manifest().await?;
-            let Some(again) = self.catalog.manifest(name, &tag).await? else {
+            let Some(again) = self.load(name, &tag).await? else {
                 return Ok(Vec::new());
             };
             index = again;

@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 use crate::transfers::Transfers;
 
-/// The open uploads, and the last finished ones.
+/// The open uploads, and the last finished ones that left no trace.
 pub(super) struct Uploads {
     sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
     finished: Mutex<Finished>,
@@ -24,7 +24,8 @@ pub(super) struct Uploads {
     limits: Limits,
 }
 
-/// Uploads that became blobs, the oldest forgotten first.
+/// Uploads of blobs that were there already, the oldest forgotten first. Of all others the catalog
+/// knows which blob they became.
 #[derive(Default)]
 struct Finished {
     blobs: HashMap<UploadId, (Name, Digest)>,
@@ -88,7 +89,8 @@ impl Uploads {
             .ok_or_else(|| Error::UploadUnknown(upload.clone()))
     }
 
-    fn finish(&self, name: &Name, upload: &UploadId, digest: &Digest) {
+    /// Remembers an upload of a blob that was there already.
+    fn remember(&self, name: &Name, upload: &UploadId, digest: &Digest) {
         let mut finished = self.finished();
         if finished.order.len() >= self.limits.remembered_uploads
             && let Some(oldest) = finished.order.pop_front()
@@ -99,8 +101,6 @@ impl Uploads {
         finished
             .blobs
             .insert(upload.clone(), (name.clone(), digest.clone()));
-        drop(finished);
-        self.sessions().remove(upload);
     }
 
     /// Whether an upload is open, in whatever repository.
@@ -238,7 +238,7 @@ impl Registry {
         {
             self.enter(name, &location, size).await?;
             *claim.tail = Tail::Closed;
-            self.uploads.finish(name, upload, digest);
+            self.uploads.sessions().remove(upload);
             return Ok(());
         }
         self.heed(
@@ -252,7 +252,9 @@ impl Registry {
         let committed = self.heed(self.commit(name, upload, digest, writer).await);
         *claim.tail = Tail::Closed;
         match &committed {
-            Ok(()) => self.uploads.finish(name, upload, digest),
+            Ok(()) => {
+                self.uploads.sessions().remove(upload);
+            }
             // Also after a failed sync: the kernel may have dropped what it could not write and
             // call a second sync a success.
             Err(_) => self.discard(upload).await?,
@@ -402,6 +404,7 @@ impl Registry {
         // this moment, ours is committed.)
         if self.catalog.has_blob(digest).await? && self.catalog.mount(name, digest, None).await? {
             drop(writer);
+            self.uploads.remember(name, upload, digest);
             return Ok(self.blobs.discard_upload(upload).await?);
         }
         let size = writer.size();
@@ -413,6 +416,9 @@ impl Registry {
     async fn enter(&self, name: &Name, location: &Location, size: u64) -> Result<()> {
         let Location { digest, upload } = location;
         let superfluous = self.catalog.add_blob(name, digest, size, upload).await?;
+        if superfluous.contains(location) {
+            self.uploads.remember(name, upload, digest);
+        }
         self.remove(superfluous).await;
         Ok(self.blobs.discard_upload(upload).await?)
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::requests::Requests;
+use super::requests::{Answering, Requests};
 use super::stream::WriteDeadline;
 use super::strict::Strict;
 use crate::limits::{self, Limits};
@@ -20,7 +19,7 @@ use crate::limits::{self, Limits};
 /// nothing.
 pub(super) async fn accept(
     listener: TcpListener,
-    router: Router,
+    answering: Arc<Answering>,
     places: Arc<Semaphore>,
     graceful: Arc<GracefulShutdown>,
     limits: Limits,
@@ -30,7 +29,7 @@ pub(super) async fn accept(
             return;
         };
         let stream = next(&listener).await;
-        let connection = graceful.watch(connection(stream, router.clone(), &limits));
+        let connection = graceful.watch(connection(stream, answering.clone(), &limits));
         tokio::spawn(async move {
             // Peers that break off or talk something else than HTTP are nothing to worry about.
             if let Err(error) = connection.await {
@@ -46,7 +45,7 @@ pub(super) async fn accept(
 
 type Connection = http1::Connection<TokioIo<Strict<WriteDeadline<TcpStream>>>, Requests>;
 
-fn connection(stream: TcpStream, router: Router, limits: &Limits) -> Connection {
+fn connection(stream: TcpStream, answering: Arc<Answering>, limits: &Limits) -> Connection {
     // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and
     // no client speaks HTTP/2 without TLS. A TLS handshake that comes in here is answered with
     // `HTTP/1.1 400`, by which clients know to go on in plain text.
@@ -57,7 +56,7 @@ fn connection(stream: TcpStream, router: Router, limits: &Limits) -> Connection 
         .max_buf_size(limits::READ_BUFFER_BYTES)
         .serve_connection(
             TokioIo::new(Strict::new(WriteDeadline::new(stream, limits.write_idle))),
-            Requests::new(router, limits.requests_per_connection),
+            Requests::new(answering, limits.requests_per_connection),
         )
 }
 

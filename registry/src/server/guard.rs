@@ -6,14 +6,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
-
-use crate::api;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 
 /// Which host names a listener answers to.
 #[derive(Debug, Clone)]
@@ -45,57 +40,48 @@ impl Hosts {
                 .iter()
                 .any(|name| name.eq_ignore_ascii_case(&host))
     }
-}
 
-/// Answers requests of browsers that were sent here by somebody else's page with 403, and all others
-/// as `next` does.
-pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    // Probes come under any name, and tell nothing that is worth stealing.
-    if matches!(parts.uri.path(), "/healthz" | "/readyz") {
-        return next.run(Request::from_parts(parts, body)).await;
-    }
-    match check(&hosts, &parts) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(message) => api::refuse(&parts, body, message).await,
-    }
-}
-
-fn check(hosts: &Hosts, parts: &Parts) -> Result<(), String> {
-    let named = match parts.uri.authority() {
-        Some(authority) => Some(authority.clone()),
-        None => host_header(parts)?,
-    };
-    let Some(host) = named else {
-        // HTTP/1.0 has no Host, and no browser speaks it.
-        return Ok(());
-    };
-    if !hosts.admits(&host) {
-        return Err(format!(
-            "this registry does not answer to the name '{host}'; start it with --allow-host {} if it should",
-            host.host()
-        ));
-    }
-    if let Some(origin) = parts.headers.get(header::ORIGIN) {
-        let own = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.split_once("://"))
-            .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()));
-        if !own {
+    /// Says no to requests of browsers that were sent here by somebody else's page.
+    ///
+    /// # Errors
+    /// A message for the client.
+    pub(super) fn check(&self, request: &Request) -> Result<(), String> {
+        let headers = request.headers();
+        let named = match request.uri().authority() {
+            Some(authority) => Some(authority.clone()),
+            None => host_header(headers)?,
+        };
+        let Some(host) = named else {
+            // HTTP/1.0 has no Host, and no browser speaks it.
+            return Ok(());
+        };
+        if !self.admits(&host) {
+            return Err(format!(
+                "this registry does not answer to the name '{host}'; start it with --allow-host {} if it should",
+                host.host()
+            ));
+        }
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let own = origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.split_once("://"))
+                .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()));
+            if !own {
+                return Err("requests from pages of other sites are refused".to_owned());
+            }
+        }
+        let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+        let cross_site = HeaderValue::from_static("cross-site");
+        if !safe && headers.get("sec-fetch-site") == Some(&cross_site) {
             return Err("requests from pages of other sites are refused".to_owned());
         }
+        Ok(())
     }
-    let safe = matches!(parts.method, Method::GET | Method::HEAD);
-    let cross_site = HeaderValue::from_static("cross-site");
-    if !safe && parts.headers.get("sec-fetch-site") == Some(&cross_site) {
-        return Err("requests from pages of other sites are refused".to_owned());
-    }
-    Ok(())
 }
 
-fn host_header(parts: &Parts) -> Result<Option<Authority>, String> {
-    let mut values = parts.headers.get_all(header::HOST).iter();
+fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, String> {
+    let mut values = headers.get_all(header::HOST).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };

@@ -8,28 +8,35 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::Next;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tracing::Level;
 
 use crate::api;
 
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What the lines are filtered by.
+const TARGET: &str = "wharf::request";
 
-/// Gives a request an id (or keeps the one that it came with), and logs it once it is over.
-pub(super) async fn log(mut request: Request, next: Next) -> Response {
-    // Probes come every few seconds, and say nothing while all is well.
-    if matches!(request.uri().path(), "/healthz" | "/readyz") {
-        return next.run(request).await;
-    }
-    let started = Instant::now();
+/// Gives a request an id (or keeps the one that it came with), lets `answer` answer it, and logs it
+/// once it is over.
+pub(super) async fn logged<F: Future<Output = Response>>(
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let id = request
         .headers()
         .get(REQUEST_ID)
         .filter(|id| id.len() <= 128 && id.to_str().is_ok())
         .cloned()
         .unwrap_or_else(new_id);
+    if !tracing::enabled!(target: TARGET, Level::INFO) {
+        let mut response = answer(request).await;
+        response.headers_mut().insert(REQUEST_ID, id);
+        return response;
+    }
+    let started = Instant::now();
     let received = Arc::new(AtomicU64::new(0));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let body = std::mem::take(request.body_mut());
@@ -40,7 +47,7 @@ pub(super) async fn log(mut request: Request, next: Next) -> Response {
     };
     *request.body_mut() = Body::new(counted);
 
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     response.headers_mut().insert(REQUEST_ID, id.clone());
     let line = Line {
         started,
@@ -77,7 +84,7 @@ struct Line {
 impl Drop for Line {
     fn drop(&mut self) {
         tracing::info!(
-            target: "wharf::request",
+            target: TARGET,
             id = %self.id.to_str().unwrap_or_default(),
             method = %self.method,
             path = self.uri.path(),

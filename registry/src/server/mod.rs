@@ -13,14 +13,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::{Extension, middleware};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::api::Api;
+use crate::limits;
 use crate::registry::Registry;
-use crate::{api, limits};
+
+use requests::Answering;
 
 pub use control::{ControlError, Order, Report, give_order};
 pub use listen::{ListenError, is_missing, listen};
@@ -83,7 +85,7 @@ impl Server {
         let graceful = Arc::new(GracefulShutdown::new());
         let limits = *registry.limits();
         let places = Arc::new(Semaphore::new(places(limits.connections)));
-        let router = api::router(registry.clone());
+        let api = Arc::new(Api::new(registry.clone(), limits.idle));
         let house = tokio::spawn(registry.clone().keep_house());
         let control = self
             .control
@@ -91,14 +93,17 @@ impl Server {
         let mut loops = Vec::new();
         for (listener, address) in self.listeners.into_iter().zip(self.addresses) {
             let hosts = guard::Hosts::new(self.host_names.clone(), address.ip());
-            // The last layer comes first: what the guard refuses is logged as well.
-            let router = router
-                .clone()
-                .layer(middleware::from_fn_with_state(hosts, guard::guard))
-                .layer(middleware::from_fn(log::log))
-                .layer(Extension(api::BodyIdle(limits.idle)));
-            let accepting =
-                accept::accept(listener, router, places.clone(), graceful.clone(), limits);
+            let answering = Arc::new(Answering {
+                api: api.clone(),
+                hosts,
+            });
+            let accepting = accept::accept(
+                listener,
+                answering,
+                places.clone(),
+                graceful.clone(),
+                limits,
+            );
             loops.push(tokio::spawn(accepting));
         }
         stop.await;

@@ -1,56 +1,79 @@
-//! How many requests one connection gets.
+//! What becomes of the requests of a connection.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use futures_util::TryFutureExt;
-use futures_util::future::MapOk;
-use hyper::Request;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
 
-/// Answers a connection's requests, and says with the last one that the connection closes.
+use super::guard::Hosts;
+use super::log;
+use crate::api::Api;
+
+/// Answers the requests of one listener.
+pub(super) struct Answering {
+    pub(super) api: Arc<Api>,
+    /// Which names it answers to.
+    pub(super) hosts: Hosts,
+}
+
+/// Answers the requests of one connection, and says with the last one that the connection closes.
 pub(super) struct Requests {
-    router: TowerToHyperService<Router>,
+    answering: Arc<Answering>,
     left: AtomicUsize,
 }
 
 impl Requests {
-    pub(super) fn new(router: Router, requests: usize) -> Self {
+    pub(super) fn new(answering: Arc<Answering>, requests: usize) -> Self {
         Self {
-            router: TowerToHyperService::new(router),
+            answering,
             left: AtomicUsize::new(requests),
         }
     }
 }
 
-impl Service<Request<Incoming>> for Requests {
+impl Service<hyper::Request<Incoming>> for Requests {
     type Response = Response;
-    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = MapOk<
-        <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future,
-        fn(Response) -> Response,
-    >;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         // hyper asks for nothing more once it has said that it closes.
         let is_last = self.left.fetch_sub(1, Ordering::Relaxed) <= 1;
-        self.router
-            .call(request)
-            .map_ok(if is_last { closing } else { going_on })
+        let answering = self.answering.clone();
+        let answer = async move {
+            let mut response = answering.answer(request.map(Body::new)).await;
+            if is_last {
+                let headers = response.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        };
+        answer.boxed()
     }
 }
 
-fn closing(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-fn going_on(response: Response) -> Response {
-    response
+impl Answering {
+    async fn answer(&self, request: Request) -> Response {
+        // Probes come every few seconds under any name; they tell nothing that is worth stealing,
+        // and say nothing to the log while all is well.
+        if matches!(request.uri().path(), "/healthz" | "/readyz") {
+            return self.api.answer(request).await;
+        }
+        // What is refused is logged as well.
+        log::logged(request, |request| async {
+            match self.hosts.check(&request) {
+                Ok(()) => self.api.answer(request).await,
+                Err(message) => self.api.refuse(request, message).await,
+            }
+        })
+        .await
+    }
 }

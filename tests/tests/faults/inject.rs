@@ -15,12 +15,14 @@ use crate::strace::Tracer;
 use crate::{check, readiness};
 
 /// What a store does with its disk, and with its disk alone.
-const CALLS: [&str; 10] = [
+const CALLS: [&str; 12] = [
     "openat",
+    "openat2",
     "mkdir",
     "writev",
     "pwrite64",
     "pread64",
+    "preadv2",
     "fdatasync",
     "fsync",
     "rename",

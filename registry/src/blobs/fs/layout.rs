@@ -179,6 +179,13 @@ fn open_upload(uploads: &Folder, upload: &UploadId) -> Result<OpenUpload> {
     })
 }
 
+/// A blob's file, from the store's root.
+pub(super) fn file_path(location: &Location) -> String {
+    let digest = &location.digest;
+    let (algorithm, hex) = (digest.algorithm(), digest.hex());
+    format!("blobs/{algorithm}/{}/{hex}.{}", &hex[..2], location.upload)
+}
+
 /// The name of a blob's file in whatever folder.
 pub(super) fn file_name(location: &Location) -> String {
     format!("{}.{}", location.digest.hex(), location.upload)

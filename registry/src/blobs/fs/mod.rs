@@ -1,5 +1,6 @@
 //! Blobs as files.
 
+mod buffers;
 mod files;
 mod folder;
 mod layout;
@@ -21,8 +22,10 @@ use super::{
 };
 use crate::oci::Algorithm;
 use crate::transfers::Transfers;
+use buffers::Buffers;
 use folder::found;
 use layout::Layout;
+use read::Wanted;
 
 /// A [`BlobStore`] in a folder.
 ///
@@ -45,6 +48,7 @@ pub struct FsStore {
     layout: Arc<Layout>,
     /// Blobs that are being read.
     running: Transfers,
+    buffers: Buffers,
 }
 
 impl FsStore {
@@ -61,6 +65,7 @@ impl FsStore {
         Ok(Self {
             layout,
             running: Transfers::default(),
+            buffers: Buffers::default(),
         })
     }
 
@@ -128,8 +133,14 @@ impl BlobStore for FsStore {
         offset: u64,
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let (layout, location) = (self.layout.clone(), location.clone());
-        read::read(layout, self.running.begin(), location, size, offset, length).await
+        let wanted = Wanted {
+            location: location.clone(),
+            size,
+            offset,
+            length,
+        };
+        let transfer = self.running.begin();
+        read::read(self.layout.clone(), transfer, self.buffers.clone(), wanted).await
     }
 
     async fn committed(&self, location: &Location) -> Result<Option<u64>> {

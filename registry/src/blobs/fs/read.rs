@@ -9,9 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
-use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
+#[cfg(target_os = "linux")]
+use rustix::io::{ReadWriteFlags, preadv2};
 
+use super::buffers::{Buffer, Buffers};
 use super::layout::{self, Layout};
 use super::spawn_blocking;
 use super::write::hash;
@@ -27,32 +29,39 @@ struct Reader {
     offset: u64,
     left: u64,
     transfer: Transfer,
+    buffers: Buffers,
 }
 
-/// Opens a blob and reads `length` bytes from `offset` on. Opening and the first read are one
-/// blocking call, so that a small blob costs no more than that.
+/// What [`read`] is asked for.
+pub(super) struct Wanted {
+    pub(super) location: Location,
+    /// Bytes of the whole blob.
+    pub(super) size: u64,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// Opens a blob and reads some of it. What the system has in memory is taken at once. For all else,
+/// opening and the first read are one blocking call, so that a small blob costs no more than that.
 pub(super) async fn read(
     layout: Arc<Layout>,
     transfer: Transfer,
-    location: Location,
-    size: u64,
-    offset: u64,
-    length: u64,
+    buffers: Buffers,
+    wanted: Wanted,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let (first, reader) = spawn_blocking(move || {
-        Reader {
-            file: open(&layout, &location, size)?,
-            location,
-            offset,
-            left: length,
-            transfer,
+    let (first, reader) = match open_remembered(&layout, &wanted) {
+        Some(file) => next(Reader::new(wanted, file, transfer, buffers)).await?,
+        None => {
+            spawn_blocking(move || {
+                let file = open(&layout, &wanted.location, wanted.size)?;
+                Reader::new(wanted, file, transfer, buffers).next()
+            })
+            .await?
         }
-        .next()
-    })
-    .await?;
+    };
     let rest = stream::unfold(Some(reader), |reader| async move {
         let reader = reader.filter(|reader| reader.left > 0)?;
-        Some(match spawn_blocking(move || reader.next()).await {
+        Some(match next(reader).await {
             Ok((piece, reader)) => (Ok(piece), Some(reader)),
             // An error ends the stream, and with it the answer: the client sees that it was cut
             // short.
@@ -60,6 +69,21 @@ pub(super) async fn read(
         })
     });
     Ok(stream::once(async { Ok(first) }).chain(rest).boxed())
+}
+
+/// The next piece of a blob.
+async fn next(mut reader: Reader) -> Result<(Bytes, Reader)> {
+    match reader.next_remembered() {
+        Some(piece) => Ok((piece, reader)),
+        None => spawn_blocking(move || reader.next()).await,
+    }
+}
+
+/// A blob's file, if the system has it in memory and nothing about it asks for a second look.
+fn open_remembered(layout: &Layout, wanted: &Wanted) -> Option<File> {
+    let path = layout::file_path(&wanted.location);
+    let (file, metadata) = layout.root().read_remembered(&path)?;
+    (metadata.len() == wanted.size && metadata.nlink() == 1).then_some(file)
 }
 
 /// Opens a blob that is what the catalog says.
@@ -108,27 +132,78 @@ fn failed(action: &'static str, location: &Location) -> impl FnOnce(io::Error) -
 }
 
 impl Reader {
+    fn new(wanted: Wanted, file: File, transfer: Transfer, buffers: Buffers) -> Self {
+        Self {
+            location: wanted.location,
+            file,
+            offset: wanted.offset,
+            left: wanted.length,
+            transfer,
+            buffers,
+        }
+    }
+
+    /// Room for the next piece.
+    fn room(&self) -> Buffer {
+        let most = self.transfer.bytes(limits::READ_BYTES);
+        let size = usize::try_from(self.left).unwrap_or(usize::MAX);
+        // A whole one for nearly a whole one: those are used again.
+        self.buffers.take(match size > most / 2 {
+            true => most,
+            false => size,
+        })
+    }
+
+    /// Goes on behind a piece.
+    fn advance(&mut self, piece: usize) {
+        self.offset += piece as u64;
+        self.left -= piece as u64;
+    }
+
+    /// The next piece, as far as the system has it in memory.
+    #[cfg(target_os = "linux")]
+    fn next_remembered(&mut self) -> Option<Bytes> {
+        let mut buffer = self.room();
+        let room = part(buffer.room(), self.left);
+        let pieces = &mut [io::IoSliceMut::new(room)];
+        let now = ReadWriteFlags::NOWAIT;
+        let read = preadv2(&self.file, pieces, self.offset, now).ok()?;
+        // Anything strange is left to a second look.
+        (read > 0).then(|| {
+            self.advance(read);
+            buffer.freeze(read)
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn next_remembered(&mut self) -> Option<Bytes> {
+        None
+    }
+
     /// The next piece.
     fn next(mut self) -> Result<(Bytes, Self)> {
-        let length = self
-            .left
-            .min(self.transfer.bytes(limits::READ_BYTES) as u64);
-        let size = usize::try_from(length).unwrap_or(limits::READ_BYTES);
-        // Into spare capacity, which unlike a buffer of zeros costs nothing to make.
-        let mut piece = Vec::with_capacity(size);
-        while piece.len() < size {
-            let at = self.offset + piece.len() as u64;
-            match pread(&self.file, spare_capacity(&mut piece), at) {
+        let mut buffer = self.room();
+        let room = part(buffer.room(), self.left);
+        let mut filled = 0;
+        while filled < room.len() {
+            match pread(&self.file, &mut room[filled..], self.offset + filled as u64) {
                 Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(error) if error != Errno::INTR => Err(error.into()),
-                _ => Ok(()),
+                Ok(read) => {
+                    filled += read;
+                    Ok(())
+                }
+                Err(Errno::INTR) => Ok(()),
+                Err(error) => Err(error.into()),
             }
             .map_err(failed("read", &self.location))?;
         }
-        // It may have room for more than was asked for.
-        piece.truncate(size);
-        self.offset += length;
-        self.left -= length;
-        Ok((piece.into(), self))
+        self.advance(filled);
+        Ok((buffer.freeze(filled), self))
     }
+}
+
+/// As much of some room as `left` bytes need.
+fn part(room: &mut [u8], left: u64) -> &mut [u8] {
+    let length = usize::try_from(left).map_or(room.len(), |left| left.min(room.len()));
+    &mut room[..length]
 }

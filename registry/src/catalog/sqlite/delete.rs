@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{BlobDeletion, Result};
 use super::loose;
+use super::read::parse;
 use super::write::{find_manifest, find_repository};
 use crate::oci::{Digest, Name, Tag};
 
@@ -17,27 +18,45 @@ pub(super) fn tag(connection: &Connection, repository: &Name, tag: &Tag) -> Resu
     Ok(deleted > 0)
 }
 
+/// What went with a manifest.
+pub(super) struct DeletedManifest {
+    /// The tags that pointed to it.
+    pub(super) tags: Vec<Tag>,
+    /// The blobs that it was made of, which stay.
+    pub(super) blobs: Vec<Digest>,
+}
+
 pub(super) fn manifest(
     connection: &Connection,
     repository: &Name,
     digest: &Digest,
     now: i64,
-) -> Result<bool> {
+) -> Result<Option<DeletedManifest>> {
     let Some(repository) = find_repository(connection, repository)? else {
-        return Ok(false);
+        return Ok(None);
     };
     let Some(manifest) = find_manifest(connection, repository, digest)? else {
-        return Ok(false);
+        return Ok(None);
     };
-    connection
-        .prepare_cached("DELETE FROM tag WHERE manifest = ?")?
-        .execute([manifest])?;
+    let tags = connection
+        .prepare_cached("DELETE FROM tag WHERE manifest = ? RETURNING name")?
+        .query_map([manifest], |row| row.get::<_, String>(0))?
+        .map(|tag| parse(tag?))
+        .collect::<Result<_>>()?;
+    let blobs = connection
+        .prepare_cached(
+            "SELECT blob.digest FROM manifest_blob JOIN blob ON blob.id = manifest_blob.blob
+             WHERE manifest_blob.manifest = ?",
+        )?
+        .query_map([manifest], |row| row.get::<_, String>(0))?
+        .map(|digest| parse(digest?))
+        .collect::<Result<_>>()?;
     loose::loosen(connection, manifest, now)?;
     // Its references go with it.
     connection
         .prepare_cached("DELETE FROM manifest WHERE id = ?")?
         .execute([manifest])?;
-    Ok(true)
+    Ok(Some(DeletedManifest { tags, blobs }))
 }
 
 pub(super) fn blob(

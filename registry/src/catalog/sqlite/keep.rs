@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::{Error, Keeper, KeptBy, Result};
+use super::super::{Keeper, KeptBy, Result};
+use super::read::parse;
 use crate::oci::Digest;
 
 /// The manifests that need a blob with their tags, and the repositories that have it without one.
@@ -60,8 +61,4 @@ pub(super) fn keepers(
         });
     }
     Ok(keepers)
-}
-
-fn parse<T: std::str::FromStr>(text: String) -> Result<T> {
-    text.parse().map_err(|_| Error::Corrupt(text))
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 
 use super::super::{Error, Page, Referrer, Result};
+use super::read::parse;
 use super::write::find_repository;
 use crate::limits;
 use crate::oci::{Digest, MediaType, Name, Tag};
@@ -132,8 +133,4 @@ fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     Page { items, more }
-}
-
-fn parse<T: std::str::FromStr>(text: String) -> Result<T> {
-    text.parse().map_err(|_| Error::Corrupt(text))
 }

@@ -1,5 +1,6 @@
 //! The catalog in a SQLite database.
 
+mod cache;
 mod checkpoint;
 mod delete;
 mod keep;
@@ -24,7 +25,9 @@ use super::{
 };
 use crate::blobs::{Location, UploadId};
 use crate::clock::Clock;
+use crate::limits;
 use crate::oci::{Digest, Name, Reference, Tag};
+use cache::{Kept, Stale};
 use writer::Writer;
 
 /// The format of the database, kept in its `user_version`.
@@ -32,6 +35,8 @@ const FORMAT: i64 = 2;
 
 /// Connections that read at the same time; each costs some memory, and a read takes microseconds.
 const READERS: usize = 4;
+/// Memory of each for pages.
+const READER_CACHE_KIB: i64 = 512;
 
 /// A [`Catalog`] in one SQLite file.
 ///
@@ -44,6 +49,7 @@ pub struct SqliteCatalog {
     clock: Clock,
     writer: Writer,
     readers: Arc<Readers>,
+    kept: Arc<Kept>,
 }
 
 /// Idle connections for reading.
@@ -102,11 +108,13 @@ impl SqliteCatalog {
             idle: Mutex::default(),
             places: Semaphore::new(READERS),
         };
+        let kept = Arc::new(Kept::new());
         Ok(Self {
             store_id,
             clock,
-            writer: Writer::start(connection, path)?,
+            writer: Writer::start(connection, path, kept.clone())?,
             readers: Arc::new(readers),
+            kept,
         })
     }
 
@@ -157,6 +165,8 @@ fn open_reader(path: &Path) -> Result<Connection> {
             | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Every commit empties it, and behind it is the system's.
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -171,9 +181,21 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn blob(&self, repository: &Name, digest: &Digest) -> Result<Option<BlobRecord>> {
-        let (repository, digest) = (repository.clone(), digest.clone());
-        self.read(move |connection| read::blob(connection, &repository, &digest))
-            .await
+        let key = (repository.clone(), digest.clone());
+        let ticket = match self.kept.blobs.get(&key) {
+            Ok(record) => return Ok(Some(record)),
+            Err(ticket) => ticket,
+        };
+        let (key, found) = self
+            .read(move |connection| {
+                let found = read::blob(connection, &key.0, &key.1)?;
+                Ok((key, found))
+            })
+            .await?;
+        if let Some(record) = &found {
+            self.kept.blobs.keep(ticket, key, record.clone());
+        }
+        Ok(found)
     }
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool> {
@@ -192,8 +214,9 @@ impl Catalog for SqliteCatalog {
         let (repository, digest, upload) = (repository.clone(), digest.clone(), upload.clone());
         let now = self.clock.now();
         self.writer
-            .run(move |connection| {
-                write::add_blob(connection, &repository, &digest, size, &upload, now)
+            .change(move |connection| {
+                let copies = write::add_blob(connection, &repository, &digest, size, &upload, now)?;
+                Ok((copies, Stale::blob(&repository, &digest)))
             })
             .await
     }
@@ -202,8 +225,9 @@ impl Catalog for SqliteCatalog {
         let (repository, digest, from) = (repository.clone(), digest.clone(), from.cloned());
         let now = self.clock.now();
         self.writer
-            .run(move |connection| {
-                write::mount(connection, &repository, &digest, from.as_ref(), now)
+            .change(move |connection| {
+                let found = write::mount(connection, &repository, &digest, from.as_ref(), now)?;
+                Ok((found, Stale::blob(&repository, &digest)))
             })
             .await
     }
@@ -212,14 +236,30 @@ impl Catalog for SqliteCatalog {
         let repository = repository.clone();
         let now = self.clock.now();
         self.writer
-            .run(move |connection| write::push_manifest(connection, &repository, &manifest, now))
+            .change(move |connection| {
+                let missing = write::push_manifest(connection, &repository, &manifest, now)?;
+                let digest = Reference::Digest(manifest.digest);
+                let mut stale = Stale::default().and_manifest(&repository, digest);
+                for tag in &manifest.tags {
+                    stale = stale.and_tag(&repository, tag);
+                }
+                // They are not loose any more.
+                let needed = manifest.manifest;
+                for blob in needed.blobs.iter().chain(&needed.foreign_blobs) {
+                    stale = stale.and_blob(&repository, blob);
+                }
+                Ok((missing, stale))
+            })
             .await
     }
 
     async fn delete_tag(&self, repository: &Name, tag: &Tag) -> Result<bool> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.writer
-            .run(move |connection| delete::tag(connection, &repository, &tag))
+            .change(move |connection| {
+                let deleted = delete::tag(connection, &repository, &tag)?;
+                Ok((deleted, Stale::default().and_tag(&repository, &tag)))
+            })
             .await
     }
 
@@ -227,14 +267,30 @@ impl Catalog for SqliteCatalog {
         let (repository, digest) = (repository.clone(), digest.clone());
         let now = self.clock.now();
         self.writer
-            .run(move |connection| delete::manifest(connection, &repository, &digest, now))
+            .change(move |connection| {
+                let deleted = delete::manifest(connection, &repository, &digest, now)?;
+                let mut stale = Stale::default();
+                if let Some(deleted) = &deleted {
+                    stale = stale.and_manifest(&repository, Reference::Digest(digest));
+                    for tag in &deleted.tags {
+                        stale = stale.and_tag(&repository, tag);
+                    }
+                    for blob in &deleted.blobs {
+                        stale = stale.and_blob(&repository, blob);
+                    }
+                }
+                Ok((deleted.is_some(), stale))
+            })
             .await
     }
 
     async fn delete_blob(&self, repository: &Name, digest: &Digest) -> Result<BlobDeletion> {
         let (repository, digest) = (repository.clone(), digest.clone());
         self.writer
-            .run(move |connection| delete::blob(connection, &repository, &digest))
+            .change(move |connection| {
+                let deletion = delete::blob(connection, &repository, &digest)?;
+                Ok((deletion, Stale::blob(&repository, &digest)))
+            })
             .await
     }
 
@@ -290,7 +346,13 @@ impl Catalog for SqliteCatalog {
 
     async fn collect(&self, garbage: Vec<LooseBlob>) -> Result<Collected> {
         self.writer
-            .run(move |connection| loose::collect(connection, &garbage))
+            .change(move |connection| {
+                let collected = loose::collect(connection, &garbage)?;
+                let stale = garbage.iter().fold(Stale::default(), |stale, loose| {
+                    stale.and_blob(&loose.repository, &loose.digest)
+                });
+                Ok((collected, stale))
+            })
             .await
     }
 
@@ -330,7 +392,15 @@ impl Catalog for SqliteCatalog {
     async fn record_verified(&self, results: Vec<(Location, bool)>) -> Result<usize> {
         let now = self.clock.now();
         self.writer
-            .run(move |connection| verify::record(connection, &results, now))
+            .change(move |connection| {
+                let changed = verify::record(connection, &results, now)?;
+                // Any repository may have what is unknown to all from now on.
+                let stale = match results.iter().all(|(_, good)| *good) {
+                    true => Stale::default(),
+                    false => Stale::all_blobs(),
+                };
+                Ok((changed, stale))
+            })
             .await
     }
 
@@ -386,9 +456,23 @@ impl Catalog for SqliteCatalog {
         repository: &Name,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>> {
-        let (repository, reference) = (repository.clone(), reference.clone());
-        self.read(move |connection| read::manifest(connection, &repository, &reference))
-            .await
+        let key = (repository.clone(), reference.clone());
+        let ticket = match self.kept.manifests.get(&key) {
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(ticket) => ticket,
+        };
+        let (key, found) = self
+            .read(move |connection| {
+                let found = read::manifest(connection, &key.0, &key.1)?;
+                Ok((key, found))
+            })
+            .await?;
+        if let Some(manifest) = &found
+            && manifest.payload.len() <= limits::KEPT_MANIFEST
+        {
+            self.kept.manifests.keep(ticket, key, manifest.clone());
+        }
+        Ok(found)
     }
 
     async fn tags(

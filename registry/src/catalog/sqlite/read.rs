@@ -101,8 +101,14 @@ pub(super) fn manifest(
         .optional()?;
     found
         .map(|(digest, media_type, payload)| {
+            let digest: Digest = parse(digest)?;
+            // Manifests are small and everything hangs on them; so each is checked whenever it is
+            // loaded.
+            if digest.algorithm().digest(&payload) != digest {
+                return Err(Error::DamagedManifest(digest));
+            }
             Ok(StoredManifest {
-                digest: digest.parse().map_err(|_| Error::Corrupt(digest.clone()))?,
+                digest,
                 media_type: MediaType::parse(&media_type).ok_or(Error::Corrupt(media_type))?,
                 payload: payload.into(),
             })
@@ -112,4 +118,9 @@ pub(super) fn manifest(
 
 pub(super) fn upload_id(text: &str) -> Result<UploadId> {
     text.parse().map_err(|()| Error::Corrupt(text.to_owned()))
+}
+
+/// What stands in the database in the words of this program.
+pub(super) fn parse<T: std::str::FromStr>(text: String) -> Result<T> {
+    text.parse().map_err(|_| Error::Corrupt(text))
 }

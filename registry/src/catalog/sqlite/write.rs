@@ -90,7 +90,13 @@ pub(super) fn push_manifest(
         }
     }
     let manifest = match find_manifest(connection, repository, &new.digest)? {
-        Some(manifest) => manifest,
+        Some(manifest) => {
+            // Damaged bytes are healed by those that were just checked.
+            connection
+                .prepare_cached("UPDATE manifest SET payload = ?2 WHERE id = ?1 AND payload <> ?2")?
+                .execute(params![manifest, &new.payload[..]])?;
+            manifest
+        }
         None => insert_manifest(connection, repository, new, now)?,
     };
     let mut point = connection.prepare_cached(

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Error, Result};
+use super::cache::{Kept, Stale};
 use super::checkpoint::Checkpointer;
 use crate::limits;
 
@@ -18,6 +19,7 @@ pub(super) struct Writer {
     /// Set for good once a commit failed in a way that leaves open what is on disk.
     read_only: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
+    kept: Arc<Kept>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -27,8 +29,8 @@ type Job = Box<dyn FnOnce(Result<&Connection>) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 
 impl Writer {
-    /// A writer on a connection to the database at `path`.
-    pub(super) fn start(mut connection: Connection, path: &Path) -> Result<Self> {
+    /// A writer on a connection to the database at `path`, of which `kept` is kept in memory.
+    pub(super) fn start(mut connection: Connection, path: &Path, kept: Arc<Kept>) -> Result<Self> {
         let (jobs, queue) = mpsc::channel(limits::CATALOG_QUEUE);
         let read_only = Arc::new(AtomicBool::new(false));
         let checkpointer = Checkpointer::start(&mut connection, path, read_only.clone())?;
@@ -46,19 +48,36 @@ impl Writer {
             jobs: Some(jobs),
             read_only,
             commits,
+            kept,
             thread: Some(thread),
         })
     }
 
-    /// Runs `transaction` all or nothing, and returns after it is on disk.
+    /// Runs `transaction` all or nothing, and returns after it is on disk. What is kept in memory stays
+    /// true of it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         transaction: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.change(|connection| Ok((transaction(connection)?, Stale::default())))
+            .await
+    }
+
+    /// The same for a transaction that says what it makes untrue.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        transaction: impl FnOnce(&Connection) -> Result<(T, Stale)> + Send + 'static,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
+        let kept = self.kept.clone();
         let job: Job = Box::new(move |connection| {
             let result = connection.and_then(|connection| in_savepoint(connection, transaction));
             Box::new(move |committed| {
+                let result = result.map(|(value, stale)| {
+                    // Also where the commit failed: nobody knows whether it came to the disk.
+                    kept.forget(&stale);
+                    value
+                });
                 // A caller that has gone does not change what was committed.
                 let _ = answer.send(result.and_then(|value| committed.map(|()| value)));
             })
