@@ -35,7 +35,7 @@ pub struct OpenUpload {
     /// Its name.
     pub upload: UploadId,
     /// What the caller of [`BlobStore::create_upload`] noted on it; empty where that was lost.
-    pub session: Vec<u8>,
+    pub notes: Vec<u8>,
     /// Bytes stored.
     pub size: u64,
     /// When it was last written to, in seconds since 1970.
@@ -121,12 +121,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Makes it remember something, durably.
     async fn set_note(&self, note: Note, text: &str) -> Result<()>;
 
-    /// Begins an upload. `session` are the caller's notes on it, given back by
-    /// [`BlobStore::uploads`].
+    /// Begins an upload. `notes` are the caller's, given back by [`BlobStore::uploads`].
     async fn create_upload(
         &self,
         upload: &UploadId,
-        session: &[u8],
+        notes: &[u8],
         algorithm: Algorithm,
     ) -> Result<Box<dyn UploadWriter>>;
 

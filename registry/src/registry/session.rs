@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, watch};
 
 use super::{Error, Result};
@@ -10,12 +9,11 @@ use crate::blobs::UploadWriter;
 use crate::oci::{Algorithm, Name};
 
 /// What the blob store keeps with an upload, so that it survives a restart.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Notes {
-    pub(super) repository: String,
-    pub(super) algorithm: String,
+    pub(super) repository: Name,
+    pub(super) algorithm: Algorithm,
     /// In seconds since 1970.
-    #[serde(default)]
     pub(super) started: i64,
 }
 
@@ -58,19 +56,18 @@ pub(super) struct Claim<'a> {
 
 impl Session {
     pub(super) fn new(
-        repository: Name,
-        algorithm: Algorithm,
+        notes: Notes,
         tail: Tail,
         size: u64,
-        (started, active): (i64, i64),
+        active: i64,
         place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            repository,
-            algorithm,
+            repository: notes.repository,
+            algorithm: notes.algorithm,
             epoch: watch::Sender::new(0),
             writer: Mutex::new(tail),
-            started,
+            started: notes.started,
             active: AtomicI64::new(active),
             size: AtomicU64::new(size),
             _place: place,
@@ -157,8 +154,23 @@ impl Claim<'_> {
 }
 
 impl Notes {
-    /// The repository and the algorithm, if they are some.
-    pub(super) fn parse(self) -> Option<(Name, Algorithm)> {
-        Some((self.repository.parse().ok()?, self.algorithm.parse().ok()?))
+    /// In one line without blanks: it may become a file's name.
+    pub(super) fn to_text(&self) -> String {
+        let Self {
+            repository,
+            algorithm,
+            started,
+        } = self;
+        format!("{algorithm},{started},{repository}")
+    }
+
+    /// What [`to_text`](Self::to_text) made, if it did.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(text).ok()?.splitn(3, ',');
+        Some(Self {
+            algorithm: parts.next()?.parse().ok()?,
+            started: parts.next()?.parse().ok()?,
+            repository: parts.next()?.parse().ok()?,
+        })
     }
 }

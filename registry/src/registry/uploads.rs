@@ -14,6 +14,10 @@ use crate::limits::Limits;
 use crate::oci::{Algorithm, ContentRange, Digest, Name};
 use crate::transfers::Transfers;
 
+/// Bytes of a blob from which on it is worth to look whether the store has it before it is made safe.
+/// Of a smaller one, the second copy costs less than that, and goes again.
+const WORTH_A_LOOK: u64 = 64 << 10;
+
 /// The open uploads, and the last finished ones that left no trace.
 pub(super) struct Uploads {
     sessions: Mutex<HashMap<UploadId, Arc<Session>>>,
@@ -39,19 +43,13 @@ impl Uploads {
         let places = Arc::new(Semaphore::new(limits.open_uploads));
         let mut sessions = HashMap::new();
         for open in store.uploads().await? {
-            let notes = serde_json::from_slice::<Notes>(&open.session).ok();
-            let parsed = notes.and_then(|notes| Some((notes.started, notes.parse()?)));
-            match (parsed, places.clone().try_acquire_owned()) {
-                (Some((started, (repository, algorithm))), Ok(place)) => {
-                    let times = (started, open.written_at);
-                    let session = Session::new(
-                        repository,
-                        algorithm,
-                        Tail::Dormant,
-                        open.size,
-                        times,
-                        place,
-                    );
+            match (
+                Notes::parse(&open.notes),
+                places.clone().try_acquire_owned(),
+            ) {
+                (Some(notes), Ok(place)) => {
+                    let session =
+                        Session::new(notes, Tail::Dormant, open.size, open.written_at, place);
                     sessions.insert(open.upload, Arc::new(session));
                 }
                 _ => {
@@ -148,15 +146,17 @@ impl Registry {
         let upload = UploadId::random()?;
         let started = self.clock.now();
         let notes = Notes {
-            repository: name.to_string(),
-            algorithm: algorithm.to_string(),
+            repository: name.clone(),
+            algorithm,
             started,
         };
-        let notes = serde_json::to_vec(&notes).unwrap_or_default();
-        let created = self.blobs.create_upload(&upload, &notes, algorithm).await;
+        let text = notes.to_text();
+        let created = self
+            .blobs
+            .create_upload(&upload, text.as_bytes(), algorithm)
+            .await;
         let writer = self.heed(created.map_err(Error::from))?;
-        let times = (started, started);
-        let session = Session::new(name.clone(), algorithm, Tail::Open(writer), 0, times, place);
+        let session = Session::new(notes, Tail::Open(writer), 0, started, place);
         self.note_push(name, started);
         self.uploads
             .sessions()
@@ -402,7 +402,10 @@ impl Registry {
         })?;
         // The bytes are here already: no need to make another copy of them safe. (If they went away
         // this moment, ours is committed.)
-        if self.catalog.has_blob(digest).await? && self.catalog.mount(name, digest, None).await? {
+        if writer.size() >= WORTH_A_LOOK
+            && self.catalog.has_blob(digest).await?
+            && self.catalog.mount(name, digest, None).await?
+        {
             drop(writer);
             self.uploads.remember(name, upload, digest);
             return Ok(self.blobs.discard_upload(upload).await?);

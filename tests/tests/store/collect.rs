@@ -182,7 +182,7 @@ fn an_upload_that_nobody_goes_on_with_ends() -> Result<()> {
     )?;
     until(PATIENCE, &1, || {
         slow.write_chunk(b"a")?;
-        Ok(files(&server.data().join("uploads"))?.len() / 2)
+        Ok(files(&server.data().join("uploads"))?.len())
     })?;
     ask(&mut http, 404, get(&abandoned))?;
     for _ in 0..30 {

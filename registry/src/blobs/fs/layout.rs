@@ -1,21 +1,15 @@
 //! Which file is where.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::folder::{Folder, found};
-use super::{Location, Result, UploadId};
-use crate::blobs::{Error, OpenUpload};
+use super::folder::Folder;
+use super::sessions::Sessions;
+use super::{Location, Result};
+use crate::blobs::Error;
 use crate::durable;
-use crate::limits;
 use crate::oci::Algorithm;
-
-/// An upload's bytes, in its folder.
-pub(super) const DATA: &str = "data";
-/// Its notes.
-pub(super) const SESSION: &str = "session";
 
 /// The folders of a store. Only parsed digests and upload ids can lead to one.
 pub(super) struct Layout {
@@ -23,6 +17,7 @@ pub(super) struct Layout {
     root: Folder,
     /// Whether an algorithm's fan-out folders are known to be there.
     fan_out: [Mutex<bool>; Algorithm::ALL.len()],
+    sessions: Sessions,
 }
 
 impl Layout {
@@ -33,6 +28,7 @@ impl Layout {
             path: root.to_owned(),
             root: Folder::root(root)?,
             fan_out: Default::default(),
+            sessions: Sessions::default(),
         };
         for name in ["uploads", "blobs"] {
             layout.root.make(name)?;
@@ -76,6 +72,10 @@ impl Layout {
         &self.path
     }
 
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     pub(super) fn root(&self) -> &Folder {
         &self.root
     }
@@ -105,10 +105,6 @@ impl Layout {
         self.root.open("blobs")
     }
 
-    fn uploads_folder(&self) -> Result<Folder> {
-        self.root.open("uploads")
-    }
-
     /// The folder that a blob is in, which [`Layout::ensure_fan_out`] makes.
     pub(super) fn blob_folder(&self, location: &Location) -> Result<Folder> {
         let digest = &location.digest;
@@ -116,67 +112,6 @@ impl Layout {
         // A digest's hexadecimal part has 64 digits at least.
         folder.open(&digest.hex()[..2])
     }
-
-    pub(super) fn upload(&self, upload: &UploadId) -> Result<Folder> {
-        self.uploads_folder()?.open(upload.as_str())
-    }
-
-    pub(super) fn make_upload(&self, upload: &UploadId) -> Result<Folder> {
-        self.uploads_folder()?.make_new(upload.as_str())
-    }
-
-    /// The uploads on disk with their notes; empty notes where a crash came before they were
-    /// written. What somebody else has put there is left alone.
-    pub(super) fn uploads(&self) -> Result<Vec<OpenUpload>> {
-        let folder = self.uploads_folder()?;
-        let mut uploads = Vec::new();
-        for name in folder.names()? {
-            let Ok(upload) = name.parse::<UploadId>() else {
-                continue;
-            };
-            match open_upload(&folder, &upload) {
-                Ok(open) => uploads.push(open),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, %upload, "an upload cannot be taken over");
-                }
-            }
-        }
-        Ok(uploads)
-    }
-
-    pub(super) fn remove_upload(&self, upload: &UploadId) -> Result<()> {
-        let uploads = self.uploads_folder()?;
-        let Some(folder) = uploads.find(upload.as_str())? else {
-            return Ok(());
-        };
-        folder.remove(DATA)?;
-        // The notes go last: without them the data could not be told from another's.
-        folder.remove(SESSION)?;
-        uploads.remove_folder(upload.as_str())
-    }
-}
-
-fn open_upload(uploads: &Folder, upload: &UploadId) -> Result<OpenUpload> {
-    let folder = uploads.open(upload.as_str())?;
-    // Who finds something else there cannot go on with it either.
-    let size = folder.size(DATA)?.unwrap_or(0);
-    let mut session = Vec::new();
-    if let Some(file) = found(folder.read(SESSION))? {
-        file.take(limits::NOTES_BYTES)
-            .read_to_end(&mut session)
-            .map_err(Error::io("read", Path::new(SESSION)))?;
-    }
-    let written = match folder.file(DATA)? {
-        Some(data) => Some(data),
-        None => folder.file(SESSION)?,
-    };
-    Ok(OpenUpload {
-        upload: upload.clone(),
-        session,
-        size,
-        written_at: written.map_or(0, |(_, time)| time),
-    })
 }
 
 /// A blob's file, from the store's root.

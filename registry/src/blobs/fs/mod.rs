@@ -6,6 +6,7 @@ mod folder;
 mod layout;
 mod notes;
 mod read;
+mod sessions;
 mod space;
 mod write;
 
@@ -34,8 +35,8 @@ use read::Wanted;
 /// blobs/generation                            the newest catalog that it was used with
 /// blobs/<algorithm>.fan-out                   says that all of the algorithm's folders are there
 /// blobs/<algorithm>/<2 hex>/<hex>.<upload>    a blob; the upload that it came with makes the name unique
-/// uploads/<upload>/session                    the notes of an upload session
-/// uploads/<upload>/data                       its bytes so far
+/// uploads/<upload>.<notes>                    the bytes of an upload session so far, under the notes on it
+/// uploads/<upload>/session, …/data            the same where the notes are too long for a name
 /// quarantine/<time>/<hex>.<upload>            a file that the catalog did not name, on its way out
 /// ballast                                     room for the catalog when the disk is full
 /// ```
@@ -94,13 +95,13 @@ impl BlobStore for FsStore {
     async fn create_upload(
         &self,
         upload: &UploadId,
-        session: &[u8],
+        notes: &[u8],
         algorithm: Algorithm,
     ) -> Result<Box<dyn UploadWriter>> {
-        let (upload, session) = (upload.clone(), session.to_vec());
+        let (upload, notes) = (upload.clone(), notes.to_vec());
         let layout = self.layout.clone();
         let writer =
-            spawn_blocking(move || write::Writer::create(layout, upload, &session, algorithm))
+            spawn_blocking(move || write::Writer::create(layout, upload, &notes, algorithm))
                 .await?;
         Ok(Box::new(writer))
     }
@@ -121,6 +122,10 @@ impl BlobStore for FsStore {
     }
 
     async fn discard_upload(&self, upload: &UploadId) -> Result<()> {
+        if !self.layout.sessions().has(upload) {
+            // As it is with nearly every upload that became a blob.
+            return Ok(());
+        }
         let upload = upload.clone();
         self.blocking(move |layout| layout.remove_upload(&upload))
             .await

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::layout::{self, DATA, Layout, SESSION};
+use super::layout::{self, Layout};
 use super::spawn_blocking;
 use crate::blobs::{Error, Location, Result, UploadId, UploadWriter};
 use crate::limits;
@@ -35,16 +35,10 @@ impl Writer {
     pub(super) fn create(
         layout: Arc<Layout>,
         upload: UploadId,
-        session: &[u8],
+        notes: &[u8],
         algorithm: Algorithm,
     ) -> Result<Self> {
-        let folder = layout.make_upload(&upload)?;
-        // The notes come first: data without an owner would have to be thrown away.
-        folder
-            .create(SESSION)?
-            .write_all(session)
-            .map_err(Error::io("write", &name(&upload)))?;
-        let file = folder.create(DATA)?;
+        let file = layout.create_upload(&upload, notes)?;
         Ok(Self {
             layout,
             upload,
@@ -64,8 +58,7 @@ impl Writer {
         upload: UploadId,
         algorithm: Algorithm,
     ) -> Result<Self> {
-        // A crash may have come between the notes and the data.
-        let mut file = layout.upload(&upload)?.write(DATA)?;
+        let mut file = layout.open_upload(&upload)?;
         let read = hash(&mut file, algorithm);
         let (hasher, size) = read.map_err(Error::io("read", &name(&upload)))?;
         Ok(Self {
@@ -110,21 +103,23 @@ impl UploadWriter for Writer {
     }
 
     async fn verify(&mut self, digest: &Digest) -> Result<()> {
-        let path = name(&self.upload);
-        let expected = digest.clone();
-        self.with_end(move |end| {
-            if end.hasher.algorithm() != expected.algorithm() {
+        let hashed = self.end.as_ref().map(|end| end.hasher.algorithm());
+        if hashed != Some(digest.algorithm()) {
+            let (path, algorithm) = (name(&self.upload), digest.algorithm());
+            self.with_end(move |end| {
                 (end.hasher, _) =
-                    hash(&mut end.file, expected.algorithm()).map_err(Error::io("read", &path))?;
-            }
-            let actual = end.hasher.clone().finish();
-            if actual == expected {
+                    hash(&mut end.file, algorithm).map_err(Error::io("read", &path))?;
                 Ok(())
-            } else {
-                Err(Error::DigestMismatch { actual })
-            }
-        })
-        .await
+            })
+            .await?;
+        }
+        let end = self.end.as_ref().ok_or(Error::Interrupted)?;
+        let actual = end.hasher.clone().finish();
+        if actual == *digest {
+            Ok(())
+        } else {
+            Err(Error::DigestMismatch { actual })
+        }
     }
 
     /// What a crash leaves after each step:
@@ -133,10 +128,10 @@ impl UploadWriter for Writer {
     /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a
     ///    part of it;
     /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not
-    ///    served. A closing request that is repeated finds it by the upload's id; else a sweep of
-    ///    orphans takes it.
+    ///    served, and a sweep of orphans takes it. (Where the upload's notes have a file of their own, a closing request
+    ///    that is repeated finds it by the upload's id.)
     ///
-    /// The caller's transaction makes it a blob. The upload's notes stay until after that.
+    /// The caller's transaction makes it a blob.
     ///
     /// A failed sync is never tried again on the same file: the kernel may have dropped the pages
     /// and call the second one a success.
@@ -158,9 +153,7 @@ impl UploadWriter for Writer {
             synced.map_err(Error::io("sync", &name(&location.upload)))?;
             let folder = layout.blob_folder(&location)?;
             let blob = layout::file_name(&location);
-            layout
-                .upload(&location.upload)?
-                .rename(DATA, &file, &folder, &blob)?;
+            layout.move_upload(&location.upload, &file, &folder, &blob)?;
             folder.sync()?;
             Ok(location)
         })
@@ -170,7 +163,7 @@ impl UploadWriter for Writer {
 
 /// An upload's file, for messages.
 fn name(upload: &UploadId) -> PathBuf {
-    ["uploads", upload.as_str(), DATA].iter().collect()
+    ["uploads", upload.as_str()].iter().collect()
 }
 
 /// Writes all frames with as few system calls as the kernel lets us, without copying them together
