@@ -32,8 +32,6 @@ pub const REMEMBERED_UPLOADS: usize = 4096;
 /// Bytes of an upload gathered before they are written: large enough that a write's fixed costs
 /// vanish, small enough that many uploads at once fit into memory.
 pub const WRITE_BYTES: usize = 1 << 20;
-/// Bytes that are written with one call and hashed after it: as many as stay in a processor's cache.
-pub const WRITE_TOGETHER_BYTES: usize = 128 << 10;
 /// Frames of an upload gathered before they are written, however small they are.
 pub const WRITE_FRAMES: usize = 4096;
 /// How long bytes of an upload are gathered: who sends no more leaves none in memory.

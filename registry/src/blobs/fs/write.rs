@@ -90,20 +90,12 @@ impl UploadWriter for Writer {
         let path = name(&self.upload);
         let added = self
             .with_end(move |end| {
-                let mut added = 0;
-                let mut rest = frames.as_slice();
-                while !rest.is_empty() {
-                    let (some, more) = rest.split_at(together(rest));
-                    write_all(&mut end.file, some).map_err(Error::io("write", &path))?;
-                    // Only after the write, so that the hash never covers bytes that are not there;
-                    // and soon, while they are in the processor's cache.
-                    for frame in some {
-                        end.hasher.update(frame);
-                        added += frame.len() as u64;
-                    }
-                    rest = more;
+                write_all(&mut end.file, &frames).map_err(Error::io("write", &path))?;
+                // Only after the write, so that the hash never covers bytes that are not there.
+                for frame in &frames {
+                    end.hasher.update(frame);
                 }
-                Ok(added)
+                Ok(frames.iter().map(|frame| frame.len() as u64).sum::<u64>())
             })
             .await?;
         self.size += added;
@@ -167,18 +159,6 @@ impl UploadWriter for Writer {
         })
         .await
     }
-}
-
-/// How many of the first frames are written with one call: as many as have
-/// [`limits::WRITE_TOGETHER_BYTES`].
-fn together(frames: &[Bytes]) -> usize {
-    let mut size = 0;
-    let fits = |frame: &&Bytes| {
-        let before = size;
-        size += frame.len();
-        before < limits::WRITE_TOGETHER_BYTES
-    };
-    frames.iter().take_while(fits).count()
 }
 
 /// An upload's file, for messages.
