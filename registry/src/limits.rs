@@ -32,6 +32,9 @@ pub const REMEMBERED_UPLOADS: usize = 4096;
 /// Bytes of an upload gathered before they are written: large enough that a write's fixed costs
 /// vanish, small enough that many uploads at once fit into memory.
 pub const WRITE_BYTES: usize = 1 << 20;
+/// Bytes of an upload from which on the system is asked to write them to the disk, long before its
+/// end.
+pub const WRITEBACK_BYTES: u64 = 4 << 20;
 /// Frames of an upload gathered before they are written, however small they are.
 pub const WRITE_FRAMES: usize = 4096;
 /// How long bytes of an upload are gathered: who sends no more leaves none in memory.

@@ -9,6 +9,7 @@ mod read;
 mod sessions;
 mod space;
 mod write;
+mod writeback;
 
 use std::io;
 use std::path::Path;

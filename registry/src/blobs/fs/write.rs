@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::layout::{self, Layout};
-use super::spawn_blocking;
+use super::{spawn_blocking, writeback};
 use crate::blobs::{Error, Location, Result, UploadId, UploadWriter};
 use crate::limits;
 use crate::oci::{Algorithm, Digest, Hasher};
@@ -27,6 +27,36 @@ pub(super) struct Writer {
 struct End {
     file: File,
     hasher: Hasher,
+    size: u64,
+    /// Up to where the system was asked to write to the disk.
+    begun: u64,
+}
+
+impl End {
+    fn new(file: File, hasher: Hasher, size: u64) -> Self {
+        Self {
+            file,
+            hasher,
+            size,
+            begun: size,
+        }
+    }
+
+    /// Adds bytes behind the end.
+    fn append(&mut self, frames: &[Bytes]) -> io::Result<()> {
+        write_all(&mut self.file, frames)?;
+        // Only after the write, so that the hash never covers bytes that are not there.
+        for frame in frames {
+            self.hasher.update(frame);
+            self.size += frame.len() as u64;
+        }
+        let waiting = self.size - self.begun;
+        if waiting >= limits::WRITEBACK_BYTES {
+            writeback::begin(&self.file, self.begun, waiting);
+            self.begun = self.size;
+        }
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -43,10 +73,7 @@ impl Writer {
             layout,
             upload,
             size: 0,
-            end: Some(End {
-                file,
-                hasher: algorithm.hasher(),
-            }),
+            end: Some(End::new(file, algorithm.hasher(), 0)),
         })
     }
 
@@ -65,7 +92,7 @@ impl Writer {
             layout,
             upload,
             size,
-            end: Some(End { file, hasher }),
+            end: Some(End::new(file, hasher, size)),
         })
     }
 
@@ -88,17 +115,12 @@ impl UploadWriter for Writer {
 
     async fn append(&mut self, frames: Vec<Bytes>) -> Result<()> {
         let path = name(&self.upload);
-        let added = self
+        self.size = self
             .with_end(move |end| {
-                write_all(&mut end.file, &frames).map_err(Error::io("write", &path))?;
-                // Only after the write, so that the hash never covers bytes that are not there.
-                for frame in &frames {
-                    end.hasher.update(frame);
-                }
-                Ok(frames.iter().map(|frame| frame.len() as u64).sum::<u64>())
+                end.append(&frames).map_err(Error::io("write", &path))?;
+                Ok(end.size)
             })
             .await?;
-        self.size += added;
         Ok(())
     }
 
@@ -136,7 +158,7 @@ impl UploadWriter for Writer {
     /// A failed sync is never tried again on the same file: the kernel may have dropped the pages
     /// and call the second one a success.
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Location> {
-        let End { file, hasher } = self.end.take().ok_or(Error::Interrupted)?;
+        let End { file, hasher, .. } = self.end.take().ok_or(Error::Interrupted)?;
         debug_assert_eq!(
             hasher.algorithm(),
             digest.algorithm(),
