@@ -3,6 +3,7 @@
 mod allocator;
 mod cli;
 mod cluster;
+mod code;
 mod data;
 mod docker;
 mod down;

@@ -15,6 +15,7 @@ use wharf_registry::registry::{self, DirectoryLock, Registry, Settings};
 use wharf_registry::server::{ListenError, Server};
 
 use crate::cli::long_duration;
+use crate::code;
 use crate::docker::Docker;
 use crate::exit::Code;
 use crate::output::LogFormat;
@@ -145,7 +146,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .ready_file
         .map(|path| ReadyFile::write(path, &server))
         .transpose()?;
+    let settled = tokio::spawn(code::forget_the_start());
     server.run(registry, stop).await;
+    settled.abort();
     drop(ready);
     Ok(ExitCode::SUCCESS)
 }
