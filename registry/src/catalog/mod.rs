@@ -346,7 +346,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Writes a copy of the whole catalog to a file.
     async fn copy(&self, to: &Path) -> Result<()>;
 
-    /// How often it was changed since it was opened, about: a number that grows.
+    /// How much was pushed, mounted, deleted and collected since it was opened: a number that grows with every
+    /// such change once that is on disk, and with nothing else.
     fn changes(&self) -> u64;
 
     /// Whether writes are refused since one failed.

@@ -92,14 +92,20 @@ impl Registry {
         let Some(directory) = &self.directory else {
             return;
         };
-        let mut copied = self.catalog.changes();
+        // Nobody knows whether the newest copy has all that was there before this start.
+        let mut copied = None;
         loop {
             tokio::time::sleep(self.settings.copy_every).await;
-            let changes = self.catalog.changes();
-            if changes != copied {
-                log("copy the catalog", self.copy_catalog(directory).await);
+            // Before the copy is made: what is committed meanwhile may be in it or not.
+            let changes = Some(self.catalog.changes());
+            if changes == copied {
+                continue;
+            }
+            let copy = self.copy_catalog(directory).await;
+            if copy.is_ok() {
                 copied = changes;
             }
+            log("copy the catalog", copy);
         }
     }
 

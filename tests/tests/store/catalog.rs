@@ -87,6 +87,57 @@ fn a_lost_catalog_is_restored_and_nothing_goes_until_it_is_accepted() -> Result<
 }
 
 #[test]
+fn a_catalog_that_nobody_changes_is_copied_once() -> Result<()> {
+    let (server, mut http) = serve(&["--catalog-copy-every", "1s"])?;
+    // It makes a copy whatever there is, when it has started; from then on it knows.
+    until(PATIENCE, &true, || Ok(copied(&server)?.is_some()))?;
+    // By this one's copies it is seen how time passes.
+    let (busy, mut busy_http) = serve(&["--catalog-copy-every", "1s"])?;
+    for blob in [b"one", b"two"] {
+        let before = copied(&server)?;
+        push(&mut http, "app", blob)?;
+        until(PATIENCE, &true, || Ok(copied(&server)? > before))?;
+        let once = copied(&server)?;
+        let start = copied(&busy)?.unwrap_or(0);
+        let mut number = 0;
+        until(PATIENCE, &true, || {
+            number += 1;
+            push(&mut busy_http, "a", format!("{start} {number}").as_bytes())?;
+            Ok(copied(&busy)?.is_some_and(|copy| copy > start + 2))
+        })?;
+        let later = copied(&server)?;
+        ensure!(
+            later == once,
+            "{later:?} after {once:?}, and nothing changed"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_pushed_before_a_restart_is_copied_after_it() -> Result<()> {
+    let (mut server, mut http) = serve(&[])?;
+    push_image(&mut http, "app", "v1")?;
+    server.terminate(PATIENCE)?;
+    server.set_arguments(["--catalog-copy-every", "1s"]);
+    server.restart()?;
+    until(PATIENCE, &true, || Ok(copied(&server)?.is_some()))
+}
+
+#[test]
+fn a_copy_that_could_not_be_made_is_made_later() -> Result<()> {
+    let (server, mut http) = serve(&["--catalog-copy-every", "1s"])?;
+    let folder = server.data().join("copies");
+    fs::write(&folder, "in the way")?;
+    push_image(&mut http, "app", "v1")?;
+    until(PATIENCE, &true, || {
+        Ok(server.log().contains("could not copy the catalog"))
+    })?;
+    fs::remove_file(&folder)?;
+    until(PATIENCE, &true, || Ok(copied(&server)?.is_some()))
+}
+
+#[test]
 fn there_may_be_no_copy() -> Result<()> {
     let (mut server, _http) = serve(&[])?;
     let running = operate(&server, &["catalog", "restore"])?;

@@ -358,7 +358,7 @@ impl Catalog for SqliteCatalog {
 
     async fn write_uses(&self, uses: Vec<(Name, Digest, i64)>) -> Result<()> {
         self.writer
-            .run(move |connection| loose::write_uses(connection, &uses))
+            .note(move |connection| loose::write_uses(connection, &uses))
             .await
     }
 
@@ -392,15 +392,18 @@ impl Catalog for SqliteCatalog {
     async fn record_verified(&self, results: Vec<(Location, bool)>) -> Result<usize> {
         let now = self.clock.now();
         self.writer
-            .change(move |connection| {
-                let changed = verify::record(connection, &results, now)?;
-                // Any repository may have what is unknown to all from now on.
-                let stale = match results.iter().all(|(_, good)| *good) {
-                    true => Stale::default(),
-                    false => Stale::all_blobs(),
-                };
-                Ok((changed, stale))
-            })
+            .submit(
+                move |connection| {
+                    let changed = verify::record(connection, &results, now)?;
+                    // Any repository may have what is unknown to all from now on.
+                    let stale = match results.iter().all(|(_, good)| *good) {
+                        true => Stale::default(),
+                        false => Stale::all_blobs(),
+                    };
+                    Ok((changed, stale))
+                },
+                None,
+            )
             .await
     }
 
@@ -417,13 +420,13 @@ impl Catalog for SqliteCatalog {
 
     async fn set_generation(&self, generation: i64) -> Result<()> {
         self.writer
-            .run(move |connection| meta::set_generation(connection, generation))
+            .note(move |connection| meta::set_generation(connection, generation))
             .await
     }
 
     async fn begin(&self) -> Result<bool> {
         self.writer
-            .run(|connection| {
+            .note(|connection| {
                 let ended_well = meta::standing(connection)?.ended_well;
                 meta::set_ended_well(connection, false)?;
                 Ok(ended_well)
@@ -433,7 +436,7 @@ impl Catalog for SqliteCatalog {
 
     async fn end_well(&self) -> Result<()> {
         self.writer
-            .run(|connection| meta::set_ended_well(connection, true))
+            .note(|connection| meta::set_ended_well(connection, true))
             .await
     }
 
@@ -444,7 +447,7 @@ impl Catalog for SqliteCatalog {
     }
 
     fn changes(&self) -> u64 {
-        self.writer.commits()
+        self.writer.changes()
     }
 
     fn is_read_only(&self) -> bool {

@@ -18,7 +18,7 @@ pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     /// Set for good once a commit failed in a way that leaves open what is on disk.
     read_only: Arc<AtomicBool>,
-    commits: Arc<AtomicU64>,
+    changes: Arc<AtomicU64>,
     kept: Arc<Kept>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -34,12 +34,11 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(limits::CATALOG_QUEUE);
         let read_only = Arc::new(AtomicBool::new(false));
         let checkpointer = Checkpointer::start(&mut connection, path, read_only.clone())?;
-        let commits = Arc::new(AtomicU64::new(0));
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
             .spawn({
-                let (read_only, commits) = (read_only.clone(), commits.clone());
-                move || write(connection, queue, &read_only, &commits, &checkpointer)
+                let read_only = read_only.clone();
+                move || write(connection, queue, &read_only, &checkpointer)
             })
             .map_err(|error| {
                 Error::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
@@ -47,39 +46,59 @@ impl Writer {
         Ok(Self {
             jobs: Some(jobs),
             read_only,
-            commits,
+            changes: Arc::default(),
             kept,
             thread: Some(thread),
         })
     }
 
-    /// Runs `transaction` all or nothing, and returns after it is on disk. What is kept in memory stays
-    /// true of it.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        transaction: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.change(|connection| Ok((transaction(connection)?, Stale::default())))
-            .await
-    }
-
-    /// The same for a transaction that says what it makes untrue.
+    /// Runs `transaction`, which says what it makes untrue, all or nothing, and returns after it is on disk.
+    /// What it changed counts as [`changes`](Self::changes), and what is kept in memory stays true.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         transaction: impl FnOnce(&Connection) -> Result<(T, Stale)> + Send + 'static,
     ) -> Result<T> {
+        self.submit(transaction, Some(self.changes.clone())).await
+    }
+
+    /// As [`change`](Self::change), for what the server notes down for itself: that makes nothing untrue,
+    /// and nobody needs a copy of the catalog for it.
+    pub(super) async fn note<T: Send + 'static>(
+        &self,
+        transaction: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let transaction = |connection: &_| Ok((transaction(connection)?, Stale::default()));
+        self.submit(transaction, None).await
+    }
+
+    /// Runs a transaction, and counts the rows that it changed in `changes`.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        transaction: impl FnOnce(&Connection) -> Result<(T, Stale)> + Send + 'static,
+        changes: Option<Arc<AtomicU64>>,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let kept = self.kept.clone();
         let job: Job = Box::new(move |connection| {
-            let result = connection.and_then(|connection| in_savepoint(connection, transaction));
+            let mut rows = 0;
+            let result = connection.and_then(|connection| {
+                let before = connection.total_changes();
+                let result = in_savepoint(connection, transaction);
+                rows = connection.total_changes() - before;
+                result
+            });
             Box::new(move |committed| {
                 let result = result.map(|(value, stale)| {
                     // Also where the commit failed: nobody knows whether it came to the disk.
                     kept.forget(&stale);
                     value
                 });
+                let result = result.and_then(|value| committed.map(|()| value));
+                if let Some(changes) = changes.filter(|_| result.is_ok()) {
+                    changes.fetch_add(rows, Ordering::Relaxed);
+                }
                 // A caller that has gone does not change what was committed.
-                let _ = answer.send(result.and_then(|value| committed.map(|()| value)));
+                let _ = answer.send(result);
             })
         });
         let jobs = self.jobs.as_ref().ok_or(Error::Closed)?;
@@ -93,9 +112,9 @@ impl Writer {
         self.read_only.load(Ordering::Acquire)
     }
 
-    /// How many batches were committed.
-    pub(super) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+    /// How many rows were changed, and committed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 }
 
@@ -114,7 +133,6 @@ fn write(
     mut connection: Connection,
     mut queue: mpsc::Receiver<Job>,
     failed: &AtomicBool,
-    commits: &AtomicU64,
     checkpointer: &Checkpointer,
 ) {
     let mut batch = Vec::new();
@@ -126,7 +144,6 @@ fn write(
             continue;
         }
         let (answers, committed) = run(&mut connection, jobs);
-        commits.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &committed {
             // After an I/O error nobody knows what is on disk: pages that could not be written may
             // be gone from memory as well.
