@@ -11,3 +11,10 @@ pub mod protections;
 pub mod talk;
 pub mod volume;
 pub mod wharf;
+
+/// Whether what could go on for ever takes as long as it takes to believe it (`WHARF_LONG=1`), and not
+/// seconds.
+#[must_use]
+pub fn is_long() -> bool {
+    std::env::var("WHARF_LONG").is_ok_and(|value| value == "1")
+}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::content;
@@ -215,6 +215,29 @@ pub fn stored(server: &Server) -> Result<Vec<PathBuf>> {
         stored.extend(files(&server.data().join(folder))?);
     }
     Ok(stored)
+}
+
+/// The file with the bytes of a blob, where there is one.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn file_of(server: &Server, digest: &str) -> Result<Option<PathBuf>> {
+    let (algorithm, hex) = digest.split_once(':').context("no digest")?;
+    let files = files(&server.data().join("blobs").join(algorithm))?;
+    let is_of = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == hex);
+    Ok(files.into_iter().find(is_of))
+}
+
+/// Changes one bit of a blob on disk.
+///
+/// # Errors
+/// It has no file, or the file cannot be changed.
+pub fn damage(server: &Server, digest: &str) -> Result<()> {
+    let file = file_of(server, digest)?.with_context(|| format!("{digest} has no file"))?;
+    let mut bytes = std::fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    Ok(std::fs::write(&file, bytes)?)
 }
 
 /// All files in a folder and below it; none where there is no such folder.

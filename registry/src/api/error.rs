@@ -1,7 +1,5 @@
 //! One mapping from what the rules refuse to what clients are told.
 
-use std::error::Error as _;
-
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oci_spec::distribution::ErrorCode;
@@ -72,8 +70,8 @@ impl ApiError {
         Self::supports(allowed)
     }
 
-    /// For what can only be read.
-    pub(super) fn read_only() -> Self {
+    /// For what can only be read, and is none of the specification's resources.
+    pub(super) fn only_get() -> Self {
         Self::supports("GET, HEAD")
     }
 
@@ -111,16 +109,10 @@ impl ApiError {
 
     /// The fault with all its causes.
     pub(super) fn chain(&self) -> String {
-        let Some(cause) = &self.cause else {
-            return self.message.clone();
-        };
-        let mut chain = cause.to_string();
-        let mut source = cause.source();
-        while let Some(error) = source {
-            chain = format!("{chain}: {error}");
-            source = error.source();
+        match &self.cause {
+            Some(cause) => cause.chain(),
+            None => self.message.clone(),
         }
-        chain
     }
 
     fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -124,7 +124,7 @@ pub(crate) fn repository(path: &str) -> Option<String> {
 async fn refuse_method(request: Request) -> Response {
     let (parts, body) = request.into_parts();
     RequestBody::new(&parts, body, limits::IDLE).drain().await;
-    ApiError::read_only().into_response()
+    ApiError::only_get().into_response()
 }
 
 /// Answers the requests of the distribution specification.

@@ -105,6 +105,17 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// What went wrong with all its causes, in a line for the log or the operator.
+    pub fn chain(&self) -> String {
+        let mut chain = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            chain = format!("{chain}: {error}");
+            source = error.source();
+        }
+        chain
+    }
+
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         match self {

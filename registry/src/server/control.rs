@@ -88,7 +88,7 @@ impl Order {
         };
         followed
             .await
-            .unwrap_or_else(|error: crate::registry::Error| Report::Failed(chain(&error)))
+            .unwrap_or_else(|error: crate::registry::Error| Report::Failed(error.chain()))
     }
 }
 
@@ -216,14 +216,4 @@ impl Socket {
             self.folder.as_raw_fd()
         ))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

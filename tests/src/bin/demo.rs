@@ -100,15 +100,7 @@ struct Demo {
 impl Demo {
     fn run(&mut self, port: u16) -> Result<()> {
         let started = Instant::now();
-        let bed = self.step(TEST_BED, "docker info", || {
-            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
-        })?;
-        let binary = self.step(
-            "build wharf",
-            "cargo build --release --package wharf",
-            wharf::binary,
-        )?;
-        let wharf = binary.display().to_string();
+        let (bed, wharf) = self.ready()?;
         let status = bed.by_hand(&format!("{wharf} status"));
 
         let mut up = bed.command(&wharf);
@@ -199,15 +191,8 @@ impl Demo {
     }
 
     fn down(&mut self, purge: bool) -> Result<()> {
-        let bed = self.step(TEST_BED, "docker info", || {
-            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
-        })?;
-        let binary = self.step(
-            "build wharf",
-            "cargo build --release --package wharf",
-            wharf::binary,
-        )?;
-        let mut down = bed.command(&binary.display().to_string());
+        let (bed, wharf) = self.ready()?;
+        let mut down = bed.command(&wharf);
         down.arg("down").args(purge.then_some("--purge"));
         self.logged_step(&bed, "wharf down", "docker ps", &mut down, 300)?;
         if !purge {
@@ -216,6 +201,19 @@ impl Demo {
             );
         }
         Ok(())
+    }
+
+    /// What everything begins with: the test bed, and the path of the program.
+    fn ready(&mut self) -> Result<(Bed, String)> {
+        let bed = self.step(TEST_BED, "docker info", || {
+            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
+        })?;
+        let binary = self.step(
+            "build wharf",
+            "cargo build --release --package wharf",
+            wharf::binary,
+        )?;
+        Ok((bed, binary.display().to_string()))
     }
 
     /// A step that is one command. What it says is shown only if it fails.

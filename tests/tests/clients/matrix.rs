@@ -5,6 +5,7 @@ mod crane;
 mod ctr;
 mod daemon;
 mod docker;
+mod layouts;
 mod ranges;
 mod regctl;
 mod skopeo;

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::command::finish;
-use wharf_tests::talk::files;
+use wharf_tests::talk::damage;
 use wharf_tests::wharf;
 
 use crate::image::Image;
@@ -23,13 +23,7 @@ fn docker_push_heals_an_image_whose_layer_is_damaged() -> Result<()> {
         .as_str()
         .context("no layer")?;
 
-    let hex = layer.trim_start_matches("sha256:");
-    let mut all = files(&clients.server.data().join("blobs"))?.into_iter();
-    let file = all.find(|file| file.to_string_lossy().contains(hex));
-    let file = file.context("the layer has no file")?;
-    let mut bytes = std::fs::read(&file)?;
-    bytes[0] ^= 1;
-    std::fs::write(&file, bytes)?;
+    damage(&clients.server, layer)?;
     let mut scrub = Command::new(wharf::binary()?);
     wharf::without_settings(&mut scrub).args(["scrub", "--data"]);
     let found = finish(scrub.arg(clients.server.data()), PATIENCE)?;

@@ -34,6 +34,7 @@ use anyhow::{Context, Result, ensure};
 use wharf_tests::command::say;
 use wharf_tests::content::Random;
 use wharf_tests::http::Connection;
+use wharf_tests::is_long;
 use wharf_tests::talk;
 use wharf_tests::wharf::{self, Server};
 
@@ -192,24 +193,17 @@ fn collect(server: &mut Server) -> Result<()> {
     let witness = talk::push(&mut http, "crash/witness", b"needed by nothing")?;
     talk::until(Duration::from_secs(90), &404, || {
         // Asking would keep it; so its file is looked at first.
-        let hex = witness.trim_start_matches("sha256:");
-        let files = talk::files(&server.data().join("blobs/sha256"))?;
-        let there = files
-            .iter()
-            .any(|file| file.to_string_lossy().contains(hex));
-        match there {
-            true => Ok(200),
-            false => Ok(http
-                .send(talk::head(format!("/v2/crash/witness/blobs/{witness}")))?
-                .status),
+        if talk::file_of(server, &witness)?.is_some() {
+            return Ok(200);
         }
+        let head = talk::head(format!("/v2/crash/witness/blobs/{witness}"));
+        Ok(http.send(head)?.status)
     })
 }
 
 /// How often something is done: as a variable says, or so often in a short run and in a long one.
 fn times(name: &str, short: u64, long: u64) -> Result<u64> {
-    let is_long = std::env::var("WHARF_LONG").is_ok_and(|value| value == "1");
-    Ok(variable(name)?.unwrap_or(if is_long { long } else { short }))
+    Ok(variable(name)?.unwrap_or(if is_long() { long } else { short }))
 }
 
 fn variable(name: &str) -> Result<Option<u64>> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use wharf_tests::content::Random;
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, delete, get, open, push, push_image, put, until};
+use wharf_tests::talk::{ask, delete, file_of, get, open, push, push_image, put, until};
 use wharf_tests::volume::Volume;
 use wharf_tests::wharf::Server;
 
@@ -101,7 +101,7 @@ fn a_full_disk_refuses_uploads_and_nothing_else_and_recovers_by_itself() -> Resu
     )?;
     ask(&mut http, 202, delete("/v2/app/manifests/stable"))?;
     // The large blob is garbage, and makes room when it goes; a person makes the rest.
-    until(PATIENCE, &false, || exists(&small.server, &large))?;
+    until(PATIENCE, &None, || file_of(&small.server, &large))?;
     fs::remove_file(small.filler())?;
     small.is("ok")?;
     push_image(&mut http, "app", "v2")?;
@@ -179,12 +179,4 @@ fn make(folder: &Path, number: usize) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(false),
         file => Ok(file.map(|_| true)?),
     }
-}
-
-fn exists(server: &Server, digest: &str) -> Result<bool> {
-    let files = wharf_tests::talk::files(&server.data().join("blobs"))?;
-    let hex = digest.trim_start_matches("sha256:");
-    Ok(files
-        .iter()
-        .any(|file| file.to_string_lossy().contains(hex)))
 }

@@ -8,6 +8,7 @@ use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::command::say;
 use wharf_tests::content::{MANIFEST, sha256};
 use wharf_tests::http::Connection;
+use wharf_tests::is_long;
 use wharf_tests::talk::{blobs_of, delete, get, manifest_of, push, put};
 use wharf_tests::wharf::Server;
 
@@ -72,9 +73,8 @@ fn strike(
     fault: &str,
     mut recover: impl FnMut(&mut Server, &mut Images) -> Result<()>,
 ) -> Result<Images> {
-    let is_long = std::env::var("WHARF_LONG").is_ok_and(|value| value == "1");
     // The counting is each thread's own, so that even a small number comes late in a push.
-    let depths: Vec<u64> = match is_long {
+    let depths: Vec<u64> = match is_long() {
         true => (1..=40).collect(),
         false => vec![1, 3, 8],
     };

@@ -47,7 +47,7 @@ fn collection_takes_what_nothing_needs_and_nothing_else() -> Result<()> {
 fn runs(end: End) -> Result<()> {
     let steps = match std::env::var("WHARF_STEPS") {
         Ok(steps) => steps.parse()?,
-        Err(_) if std::env::var("WHARF_LONG").is_ok_and(|long| long == "1") => 20_000,
+        Err(_) if wharf_tests::is_long() => 20_000,
         Err(_) => 400,
     };
     let seeds = match std::env::var("WHARF_SEED") {

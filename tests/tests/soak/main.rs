@@ -19,6 +19,7 @@ use anyhow::{Result, ensure};
 use wharf_tests::command::say;
 use wharf_tests::content::{Random, sha256};
 use wharf_tests::http::Connection;
+use wharf_tests::is_long;
 use wharf_tests::talk::{delete, files, manifest_of, push_image, until};
 use wharf_tests::wharf::Server;
 
@@ -49,8 +50,7 @@ fn a_server_under_load_takes_nothing_that_is_needed_and_leaks_nothing() -> Resul
             .ok()
             .and_then(|value| value.parse().ok())
     };
-    let is_long = variable("WHARF_LONG") == Some(1);
-    let seconds = variable("WHARF_SOAK").unwrap_or(if is_long { 1800 } else { 10 });
+    let seconds = variable("WHARF_SOAK").unwrap_or(if is_long() { 1800 } else { 10 });
     let seed = variable("WHARF_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let settings = [
         "--gc-grace",

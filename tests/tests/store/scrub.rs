@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use wharf_tests::content::{MANIFEST, Random, sha256};
-use wharf_tests::talk::{ask, files, get, head, manifest_of, push, push_image, put};
+use wharf_tests::talk::{
+    ask, blobs_of, damage, file_of, get, head, manifest_of, push, push_image, put,
+};
 
 use crate::{operate, report, said, serve, stored};
 
@@ -22,7 +24,7 @@ fn a_blob_that_rots_is_found_refused_and_healed_by_the_next_push() -> Result<()>
     let layer: serde_json::Value = serde_json::from_slice(&manifest)?;
     let layer = layer["layers"][0]["digest"].as_str().context("no layer")?;
     for digest in [blob.as_str(), layer] {
-        flip(&server, digest)?;
+        damage(&server, digest)?;
     }
     let dirty = operate(&server, &["scrub"])?;
     let text = said(&dirty);
@@ -56,7 +58,7 @@ fn a_blob_of_another_length_or_none_is_refused_at_once_and_healed() -> Result<()
     push_image(&mut http, "app", "v1")?;
     for (bytes, damage) in [(b"cut off", true), (b"removed", false)] {
         let blob = push(&mut http, "app", bytes)?;
-        let file = file_of(&server, &blob)?;
+        let file = file_of(&server, &blob)?.context("no file")?;
         match damage {
             true => std::fs::write(&file, "cut")?,
             false => std::fs::remove_file(&file)?,
@@ -74,26 +76,10 @@ fn a_blob_of_another_length_or_none_is_refused_at_once_and_healed() -> Result<()
 fn an_image_is_not_pushed_over_a_bad_blob() -> Result<()> {
     let (server, mut http) = serve(&[])?;
     push_image(&mut http, "app", "v1")?;
-    let layer = sha256(&wharf_tests::talk::blobs_of("v1")[1]);
-    flip(&server, &layer)?;
+    let layer = sha256(&blobs_of("v1")[1]);
+    damage(&server, &layer)?;
     report(&server, &["scrub"])?;
     let manifest = [manifest_of("v1"), b" ".to_vec()].concat();
     ask(&mut http, 400, put("app", "v2", MANIFEST, &manifest))?;
     Ok(())
-}
-
-/// Changes one bit of a blob on disk.
-fn flip(server: &wharf_tests::wharf::Server, digest: &str) -> Result<()> {
-    let file = file_of(server, digest)?;
-    let mut bytes = std::fs::read(&file)?;
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    Ok(std::fs::write(&file, bytes)?)
-}
-
-fn file_of(server: &wharf_tests::wharf::Server, digest: &str) -> Result<std::path::PathBuf> {
-    let hex = digest.split_once(':').context("no digest")?.1;
-    let mut files = files(&server.data().join("blobs"))?.into_iter();
-    let file = files.find(|file| file.to_string_lossy().contains(hex));
-    file.with_context(|| format!("{digest} has no file"))
 }

@@ -1,13 +1,15 @@
 //! crane, of go-containerregistry.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use wharf_tests::content::sha256;
 
+use super::layouts::{self, Layouts};
 use super::{Cell, Client, Outcome};
-use crate::sample::{Family, Packing, Sample, here, there};
-use crate::world::{World, identical};
+use crate::sample::{Family, Packing, Sample, here};
+use crate::world::World;
 
 pub(super) struct Crane(pub(super) World);
 
@@ -17,24 +19,25 @@ impl Crane {
         self.0.run("crane", &[arguments, &["--insecure"]].concat())
     }
 
-    /// Pulls into an OCI layout and says where its blobs are.
-    fn pull_to(&self, folder: &str, name: &str, more: &[&str]) -> Result<std::path::PathBuf> {
-        let path = self.0.scratch(folder);
-        let to = path.to_string_lossy();
-        self.run(&[&["pull", "--format", "oci", name, &to], more].concat())?;
-        Ok(path.join("blobs/sha256"))
-    }
-
     fn pushes(&self, repository: &str, sample: &Sample) -> Result<()> {
         let layout = self.0.layout(repository, sample)?;
         let name = self.0.image(&format!("{repository}:v1"));
         self.run(&["push", &layout, &name]).map(drop)
     }
+}
 
-    fn pulls(&self, repository: &str, sample: &Sample) -> Result<()> {
-        self.0.seed(repository, "v1", sample)?;
-        let name = self.0.image(&format!("{repository}:v1"));
-        identical(&self.pull_to(repository, &name, &[])?, sample.contents())
+impl Layouts for Crane {
+    const NAME: &str = "crane";
+
+    fn world(&self) -> &World {
+        &self.0
+    }
+
+    fn pull_to(&self, folder: &str, name: &str, more: &[&str]) -> Result<PathBuf> {
+        let path = self.0.scratch(folder);
+        let (to, name) = (path.to_string_lossy(), self.0.image(name));
+        self.run(&[&["pull", "--format", "oci", &name, &to], more].concat())?;
+        Ok(path.join("blobs/sha256"))
     }
 }
 
@@ -55,16 +58,11 @@ impl Client for Crane {
     }
 
     fn pull(&self) -> Outcome {
-        let sample = Sample::image("crane pull", here(), Packing::Gzip)?;
-        self.pulls("pull", &sample)?;
-        Ok(Cell::Does)
+        layouts::pull(self)
     }
 
     fn pull_ranges(&self) -> Outcome {
-        let sample = Sample::image("crane ranges", here(), Packing::Gzip)?;
-        self.pulls("ranges", &sample)?;
-        self.0.was_pulled_whole("ranges", &sample)?;
-        Ok(Cell::Cannot("it reads each blob in one request"))
+        layouts::pull_no_ranges(self)
     }
 
     fn mount(&self) -> Outcome {
@@ -140,23 +138,11 @@ impl Client for Crane {
     }
 
     fn pull_platform(&self) -> Outcome {
-        let family = Family::new("crane platform")?;
-        self.0.seed_index("platform", "v1", &family)?;
-        let platform = format!("linux/{}", there());
-        let name = self.0.image("platform:v1");
-        let blobs = self.pull_to("platform", &name, &["--platform", &platform])?;
-        identical(&blobs, family.there.contents())?;
-        self.0
-            .was_pulled_alone("platform", &family.there, &family.here)?;
-        Ok(Cell::Does)
+        layouts::pull_platform(self)
     }
 
     fn pull_index(&self) -> Outcome {
-        let family = Family::new("crane whole")?;
-        self.0.seed_index("whole", "v1", &family)?;
-        let blobs = self.pull_to("whole", &self.0.image("whole:v1"), &[])?;
-        identical(&blobs, family.contents())?;
-        Ok(Cell::Does)
+        layouts::pull_index(self, &[])
     }
 
     fn push_artifact(&self) -> Outcome {
@@ -184,8 +170,6 @@ impl Client for Crane {
     }
 
     fn pull_zstd(&self) -> Outcome {
-        let sample = Sample::image("crane pull zstd", here(), Packing::Zstd)?;
-        self.pulls("zstd/pull", &sample)?;
-        Ok(Cell::Does)
+        layouts::pull_zstd(self)
     }
 }

@@ -8,10 +8,11 @@ use anyhow::{Result, ensure};
 use wharf_tests::command::output;
 use wharf_tests::content::sha256;
 
+use super::layouts::{self, Layouts};
 use super::{Cell, Client, Outcome};
 use crate::PATIENCE;
-use crate::sample::{ARTIFACT, Family, Packing, Sample, here, there};
-use crate::world::{World, identical};
+use crate::sample::{ARTIFACT, Family, Packing, Sample, here};
+use crate::world::World;
 
 pub(super) struct Regctl(pub(super) World);
 
@@ -28,19 +29,21 @@ impl Regctl {
     fn run(&self, arguments: &[&str]) -> Result<String> {
         output(&mut self.command(arguments), PATIENCE)
     }
+}
 
-    /// Pulls into an OCI layout and says where its blobs are.
+impl Layouts for Regctl {
+    const NAME: &str = "regctl";
+
+    fn world(&self) -> &World {
+        &self.0
+    }
+
     fn pull_to(&self, folder: &str, name: &str, more: &[&str]) -> Result<PathBuf> {
         let path = self.0.scratch(folder);
         let to = format!("ocidir://{}:v1", path.display());
-        self.run(&[&["image", "copy", name, &to], more].concat())?;
+        let name = self.0.image(name);
+        self.run(&[&["image", "copy", &name, &to], more].concat())?;
         Ok(path.join("blobs/sha256"))
-    }
-
-    fn pulls(&self, repository: &str, sample: &Sample) -> Result<()> {
-        self.0.seed(repository, "v1", sample)?;
-        let name = self.0.image(&format!("{repository}:v1"));
-        identical(&self.pull_to(repository, &name, &[])?, sample.contents())
     }
 }
 
@@ -59,16 +62,11 @@ impl Client for Regctl {
     }
 
     fn pull(&self) -> Outcome {
-        let sample = Sample::image("regctl pull", here(), Packing::Gzip)?;
-        self.pulls("pull", &sample)?;
-        Ok(Cell::Does)
+        layouts::pull(self)
     }
 
     fn pull_ranges(&self) -> Outcome {
-        let sample = Sample::image("regctl ranges", here(), Packing::Gzip)?;
-        self.pulls("ranges", &sample)?;
-        self.0.was_pulled_whole("ranges", &sample)?;
-        Ok(Cell::Cannot("it reads each blob in one request"))
+        layouts::pull_no_ranges(self)
     }
 
     fn mount(&self) -> Outcome {
@@ -147,23 +145,11 @@ impl Client for Regctl {
     }
 
     fn pull_platform(&self) -> Outcome {
-        let family = Family::new("regctl platform")?;
-        self.0.seed_index("platform", "v1", &family)?;
-        let platform = format!("linux/{}", there());
-        let name = self.0.image("platform:v1");
-        let blobs = self.pull_to("platform", &name, &["--platform", &platform])?;
-        identical(&blobs, family.there.contents())?;
-        self.0
-            .was_pulled_alone("platform", &family.there, &family.here)?;
-        Ok(Cell::Does)
+        layouts::pull_platform(self)
     }
 
     fn pull_index(&self) -> Outcome {
-        let family = Family::new("regctl whole")?;
-        self.0.seed_index("whole", "v1", &family)?;
-        let blobs = self.pull_to("whole", &self.0.image("whole:v1"), &[])?;
-        identical(&blobs, family.contents())?;
-        Ok(Cell::Does)
+        layouts::pull_index(self, &[])
     }
 
     fn push_artifact(&self) -> Outcome {
@@ -239,8 +225,6 @@ impl Client for Regctl {
     }
 
     fn pull_zstd(&self) -> Outcome {
-        let sample = Sample::image("regctl pull zstd", here(), Packing::Zstd)?;
-        self.pulls("zstd/pull", &sample)?;
-        Ok(Cell::Does)
+        layouts::pull_zstd(self)
     }
 }
