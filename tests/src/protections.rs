@@ -22,6 +22,9 @@ pub struct Protection {
     /// The test that must fail without it: `suite::module::test` for one of `tests/tests`,
     /// `package::module::test` for a crate's own.
     pub test: String,
+    /// Further tests that must fail as well: of other faults against which it protects.
+    #[serde(default)]
+    and_tests: Vec<String>,
     file: PathBuf,
     find: String,
     replace: String,
@@ -63,7 +66,7 @@ pub fn checkout() -> PathBuf {
     tests.parent().unwrap_or(tests).to_owned()
 }
 
-/// The protections of a checkout.
+/// The protections of a checkout; one that several tests need stands there with each.
 ///
 /// # Errors
 /// There is no list, or it is malformed, or has two of a name.
@@ -80,7 +83,14 @@ pub fn list(checkout: &Path) -> Result<Vec<Protection>> {
             protection.name
         );
     }
-    Ok(list)
+    let with_each = list.into_iter().flat_map(|protection| {
+        let tests = [vec![protection.test.clone()], protection.and_tests.clone()].concat();
+        tests.into_iter().map(move |test| Protection {
+            test,
+            ..protection.clone()
+        })
+    });
+    Ok(with_each.collect())
 }
 
 impl Protection {
@@ -256,6 +266,7 @@ mod tests {
             file: "tests/src/protections.rs".into(),
             find: find.to_owned(),
             replace: "other".to_owned(),
+            and_tests: Vec::new(),
             also: Vec::new(),
         }
     }

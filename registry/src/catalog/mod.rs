@@ -41,6 +41,20 @@ pub struct LooseBlob {
     key: (i64, i64, i64),
 }
 
+#[cfg(test)]
+impl LooseBlob {
+    /// One as a list has it.
+    pub(crate) fn of(repository: Name, digest: Digest) -> Self {
+        Self {
+            repository,
+            digest,
+            size: 1,
+            last_used: 0,
+            key: (0, 0, 0),
+        }
+    }
+}
+
 /// What a collection took out of the catalog.
 #[derive(Debug, Default)]
 pub struct Collected {

@@ -116,3 +116,53 @@ impl Drop for Settle<'_> {
         self.0.settled.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn membership(repository: &str) -> (Name, Digest) {
+        (repository.parse().unwrap(), Digest::sha256(b"content"))
+    }
+
+    fn candidates() -> Vec<LooseBlob> {
+        ["a", "b"]
+            .map(|repository| {
+                let (name, digest) = membership(repository);
+                LooseBlob::of(name, digest)
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn who_asks_for_what_is_being_taken_is_told_after_that() {
+        let uses = Uses::default();
+        let (condemned, settle) = uses.condemn(candidates());
+        assert_eq!(condemned.len(), 2);
+        let ((name, digest), (another, _)) = (membership("a"), membership("c"));
+        let mut asking = pin!(uses.note(&name, &digest, 1));
+        assert!(asking.as_mut().now_or_never().is_none());
+        assert!(uses.note(&another, &digest, 1).now_or_never().is_some());
+        drop(settle);
+        assert!(asking.now_or_never().is_some());
+        assert_eq!(uses.last(&name, &digest), Some(1));
+    }
+
+    #[test]
+    fn what_was_asked_for_since_it_was_listed_is_not_taken() {
+        let uses = Uses::default();
+        let candidates = candidates();
+        let (name, digest) = membership("a");
+        assert!(uses.note(&name, &digest, 1).now_or_never().is_some());
+        let (condemned, _settle) = uses.condemn(candidates);
+        let left: Vec<_> = condemned
+            .iter()
+            .map(|one| one.repository.as_str())
+            .collect();
+        assert_eq!(left, ["b"]);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod full;
 mod inject;
+mod short;
 mod strace;
 
 use anyhow::{Result, ensure};

@@ -147,3 +147,41 @@ fn an_upload_that_nobody_goes_on_with_ends() -> Result<()> {
     refuse(&mut http, 404, "BLOB_UPLOAD_UNKNOWN", get(&upload))?;
     Ok(())
 }
+
+#[test]
+fn sessions_of_one_digest_that_end_together_leave_one_file() -> Result<()> {
+    const SESSIONS: usize = 8;
+    let (server, mut http) = serve()?;
+    for round in 0..5 {
+        let bytes = Random::new(round).bytes(100_000);
+        let digest = sha256(&bytes);
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            let mut http = Connection::open(server.address())?;
+            let upload = open(&mut http, "a")?;
+            let patch = Request::new("PATCH", &upload).body(Body::Chunked(&bytes));
+            ask(&mut http, 202, patch)?;
+            sessions.push((http, format!("{upload}?digest={digest}")));
+        }
+        let together = std::sync::Barrier::new(SESSIONS);
+        std::thread::scope(|scope| {
+            let ends: Vec<_> = sessions
+                .into_iter()
+                .map(|(mut http, close)| {
+                    let together = &together;
+                    scope.spawn(move || {
+                        together.wait();
+                        ask(&mut http, 201, Request::new("PUT", close))
+                    })
+                })
+                .collect();
+            ends.into_iter()
+                .try_for_each(|end| end.join().expect("no panic").map(drop))
+        })?;
+        let files = stored(&server)?.len();
+        ensure!(u64::try_from(files)? == round + 1, "{:?}", stored(&server)?);
+        let blob = get(format!("/v2/a/blobs/{digest}"));
+        ensure!(ask(&mut http, 200, blob)?.body == bytes);
+    }
+    Ok(())
+}

@@ -137,6 +137,44 @@ fn a_copy_that_could_not_be_made_is_made_later() -> Result<()> {
     until(PATIENCE, &true, || Ok(copied(&server)?.is_some()))
 }
 
+/// A journal that is not the database's own: taken for it, it would write pages of one into the other.
+#[test]
+fn a_restored_catalog_is_not_mixed_with_the_journal_of_the_one_before() -> Result<()> {
+    let (mut server, mut http) = serve(&["--catalog-copy-every", "1s"])?;
+    push_image(&mut http, "app", "v1")?;
+    server.terminate(PATIENCE)?;
+    server.restart()?;
+    until(PATIENCE, &true, || Ok(copied(&server)?.is_some()))?;
+    server.terminate(PATIENCE)?;
+    server.set_arguments(["--catalog-copy-every", "1h"]);
+    server.restart()?;
+    let mut http = Connection::open(server.address())?;
+    for tag in ["v2", "v3", "v4"] {
+        push_image(&mut http, "app", tag)?;
+    }
+    server.kill()?;
+    let journal = server.data().join("catalog.db-wal");
+    ensure!(journal.metadata()?.len() > 0, "nothing is in the journal");
+
+    let restored = operate(&server, &["catalog", "restore"])?;
+    ensure!(restored.status.success(), "{}", said(&restored));
+    server.restart()?;
+    let mut http = Connection::open(server.address())?;
+    ask(&mut http, 200, get("/v2/app/manifests/v1"))?;
+    for tag in ["v2", "v3", "v4"] {
+        ask(&mut http, 404, get(format!("/v2/app/manifests/{tag}")))?;
+        push_image(&mut http, "app", tag)?;
+    }
+    server.terminate(PATIENCE)?;
+    let sound: String = Database::open(server.data().join("catalog.db"))?.query_row(
+        "PRAGMA integrity_check",
+        [],
+        |row| row.get(0),
+    )?;
+    ensure!(sound == "ok", "{sound}");
+    Ok(())
+}
+
 #[test]
 fn there_may_be_no_copy() -> Result<()> {
     let (mut server, _http) = serve(&[])?;

@@ -7,6 +7,8 @@ mod keep;
 mod list;
 mod loose;
 mod meta;
+#[cfg(test)]
+mod races;
 mod read;
 mod verify;
 mod write;
