@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use wharf_tests::content::Random;
+use wharf_tests::content::{MANIFEST, Random};
 use wharf_tests::http::{Body, Connection, Request};
-use wharf_tests::talk::{ask, delete, file_of, get, open, push, push_image, put, until};
+use wharf_tests::talk::{
+    ask, delete, file_of, get, manifest_of, open, push, push_image, put, until,
+};
 use wharf_tests::volume::Volume;
 use wharf_tests::wharf::Server;
 
@@ -128,7 +130,9 @@ fn a_disk_that_gets_full_in_the_middle_of_anything_costs_nothing_that_was_acknow
     ask(&mut Connection::open(address)?, 204, delete(&upload))?;
     small.is("ok")?;
 
-    // With not a byte left, whatever is tried is done or refused.
+    // With not a byte left, whatever is tried is done or refused; also by the catalog, which has no ballast
+    // any more.
+    let (mut refused, first) = (0, manifest_of("v1"));
     for round in 0..20 {
         small.fill()?;
         let tag = format!("full-{round}");
@@ -138,9 +142,14 @@ fn a_disk_that_gets_full_in_the_middle_of_anything_costs_nothing_that_was_acknow
             check(&mut http, "app", &tag)?;
         }
         check(&mut http, "app", "v1")?;
+        let again = format!("again-{round}");
+        let tagged = http.send(put("app", &again, MANIFEST, &first))?;
+        ensure!(matches!(tagged.status, 201 | 507), "{tagged:?}");
+        refused += usize::from(tagged.status == 507);
         let gone = http.send(delete(format!("/v2/app/manifests/{tag}")))?;
         ensure!(matches!(gone.status, 202 | 404 | 507), "{gone:?}");
     }
+    ensure!(refused > 0, "the catalog had room all the time");
     fs::remove_file(small.filler())?;
     small.is("ok")?;
     let mut http = Connection::open(address)?;

@@ -73,11 +73,6 @@ fn strike(
     fault: &str,
     mut recover: impl FnMut(&mut Server, &mut Images) -> Result<()>,
 ) -> Result<Images> {
-    // The counting is each thread's own, so that even a small number comes late in a push.
-    let depths: Vec<u64> = match is_long() {
-        true => (1..=40).collect(),
-        false => vec![1, 3, 8],
-    };
     Bed::ensure_tools(&[Tool::Strace])?;
     let mut server = Server::start_with(["--gc-grace", "1s"])?;
     let mut images = Images::default();
@@ -85,7 +80,7 @@ fn strike(
     image(&mut http, "first")?;
     images.pushed.push("first".to_owned());
     for call in CALLS {
-        for &nth in &depths {
+        for nth in depths(call) {
             let at = format!("{fault} at the {nth}. {call} of a thread");
             let tracer = Tracer::attach(&server, call, fault, nth).with_context(|| at.clone())?;
             provoke(&server, &format!("{call}-{nth}"), &mut images).with_context(|| at.clone())?;
@@ -122,6 +117,18 @@ fn strike(
     Ok(images)
 }
 
+/// At which of the calls the fault comes. The counting is each thread's own, so that even a small number comes
+/// late in a push.
+fn depths(call: &str) -> Vec<u64> {
+    match (is_long(), call) {
+        (true, "pwrite64") => (1..=80).collect(),
+        (true, _) => (1..=40).collect(),
+        // The last one in the middle of the commit of a manifest, whose answer is what counts.
+        (false, "pwrite64") => vec![1, 3, 8, 52],
+        (false, _) => vec![1, 3, 8],
+    }
+}
+
 /// Does all that a client may do. Whatever fails is given up; what is answered has to be right.
 fn provoke(server: &Server, tag: &str, images: &mut Images) -> Result<()> {
     let connect = || Connection::open(server.address());
@@ -145,10 +152,9 @@ fn provoke(server: &Server, tag: &str, images: &mut Images) -> Result<()> {
             );
         }
     }
-    // The first one stays, to be looked at whatever happens.
-    if images.pushed.len() > 1
-        && let Some(tag) = images.pushed.pop()
-    {
+    // The first one stays, to be looked at whatever happens, and so do those of just now.
+    if images.pushed.len() > 3 {
+        let tag = images.pushed.remove(1);
         let path = format!("/v2/app/manifests/{}", sha256(&manifest_of(&tag)));
         match connect().and_then(|mut http| http.send(delete(path))) {
             Ok(answer) if answer.status == 202 => images.deleted.push(tag),
