@@ -1,12 +1,21 @@
 #!/bin/bash
-# Makes the named command-line tools of the bed: kind, crane, regctl and the nodes' containerd from Go modules, kubectl from
+# Makes the named command-line tools of the bed: kind, crane, regctl, distribution and the nodes' containerd from Go modules, kubectl from
 # Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|kubectl|node-containerd|skopeo|buildah|podman|containerd|mkfs.xfs|strace|nginx...
+#   tools.sh kind|crane|regctl|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|nginx...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
 # Not in versions.sh, which is part of the recipe of images: they would be made again for nothing.
-readonly REGCTL=v0.11.7
+readonly REGCTL=v0.11.7 DISTRIBUTION=v3.1.2
+
+# In node-bin, which is not on PATH: `registry` is what many programs could be called.
+distribution() {
+  if [ -x "$WHARF_BED/node-bin/registry" ] && ! command -v go; then return; fi
+  # shellcheck source=tests/bed/go.sh
+  . "$here/go.sh"
+  local d=github.com/distribution/distribution/v3
+  built "$WHARF_BED/node-bin/registry" $d "$DISTRIBUTION" || step "building distribution $DISTRIBUTION" install_program "$WHARF_BED/node-bin" $d/cmd/registry "$DISTRIBUTION"
+}
 
 go_tool() { # NAME MODULE PACKAGE VERSION
   # A cache from elsewhere serves a machine without Go.
@@ -50,6 +59,7 @@ for tool; do
     kind) go_tool kind sigs.k8s.io/kind sigs.k8s.io/kind "$KIND" ;;
     crane) go_tool crane github.com/google/go-containerregistry github.com/google/go-containerregistry/cmd/crane "$CRANE" ;;
     kubectl) kubectl ;;
+    distribution) distribution ;;
     nginx) "$WHARF_BED/bin/nginx" -v || step "unpacking nginx from Debian" unpack_nginx ;;
     regctl) go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl "$REGCTL" ;;
     node-containerd) node_containerd ;;

@@ -75,10 +75,11 @@ impl Bed {
     ///
     /// # Errors
     /// One is missing and cannot be had here; the error says what to do.
-    pub fn ensure_tools(tools: &[Tool]) -> Result<()> {
+    pub fn ensure_tools(tools: &[Tool]) -> Result<Self> {
         let bed = Self::unprepared(tools)?;
         let _lock = bed.lock()?;
-        tools::ensure(&bed, tools)
+        tools::ensure(&bed, tools)?;
+        Ok(bed)
     }
 
     fn unprepared(tools: &[Tool]) -> Result<Self> {
@@ -122,7 +123,7 @@ impl Bed {
         command
     }
 
-    /// A program that the bed built for cluster nodes. None of them is on `PATH`, lest it stands in for one of the machine's.
+    /// A program that the bed built for cluster nodes, or to compare with. None of them is on `PATH`, lest it stands in for one of the machine's.
     #[must_use]
     pub fn node_program(&self, name: &str) -> PathBuf {
         self.dir.join("node-bin").join(name)

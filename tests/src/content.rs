@@ -24,7 +24,9 @@ pub fn sha512(bytes: &[u8]) -> String {
     format!("sha512:{}", hex(&Sha512::digest(bytes)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as digests write them.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -31,8 +31,10 @@ pub enum Tool {
     NodeContainerd,
     /// Makes XFS, the file system that copies files in no time.
     Xfs,
-    /// Makes system calls fail.
+    /// Makes system calls fail, and counts them.
     Strace,
+    /// The registry that others are compared with: see [`Bed::node_program`].
+    Distribution,
 }
 
 impl Tool {
@@ -70,6 +72,8 @@ impl Tool {
             Self::NodeContainerd => "node-containerd",
             Self::Xfs => "mkfs.xfs",
             Self::Strace => "strace",
+            // Its program is called `registry`, as others are.
+            Self::Distribution => "distribution",
         }
     }
 }

@@ -1,0 +1,296 @@
+//! Pages of lists: from anywhere in them, because whoever reads a whole list asks for its end as well.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use wharf_tests::content::{MANIFEST, sha256};
+
+use super::pull::Blobs;
+use super::{Load, Place, numbers, some, talk};
+use crate::crowd::Worker;
+use crate::wire::Sink;
+
+/// Items of a page.
+const PAGE: u64 = 100;
+/// Tags that one request can move, where the registry knows how to.
+const TAGS_PER_PUSH: u64 = 100;
+/// From which on they are pushed like that: no row that other registries are measured in has as many.
+const MANY: u64 = 5000;
+/// Bytes of the one blob that manifests are made of.
+const BLOB: u64 = 1 << 10;
+/// Pages that are looked into after a round.
+const READ_BACK: usize = 5;
+
+/// What all lists have in common: one image, in one repository.
+struct Stock {
+    blobs: Blobs,
+    manifest: Vec<u8>,
+}
+
+impl Stock {
+    fn new() -> Result<Self> {
+        let blobs = Blobs::new(1, BLOB)?;
+        let blob = (BLOB, blobs.digests[0].as_str());
+        let manifest = talk::manifest(&[blob, blob], &talk::annotation(numbers(1)));
+        Ok(Self { blobs, manifest })
+    }
+
+    fn repository(&self) -> &str {
+        &self.blobs.repository
+    }
+}
+
+/// Reads a page of a list, and says what is in it.
+fn page(worker: &mut Worker, target: &str, member: &str) -> Result<Vec<Value>> {
+    let mut body = Vec::new();
+    let answer = worker
+        .wire
+        .send_to("GET", target, "", b"", &mut Sink::Keep(&mut body))?;
+    answer.expect(200, target)?;
+    let page: Value = serde_json::from_slice(&body)?;
+    let items = page[member].as_array().cloned();
+    items.with_context(|| format!("no {member} in {page}"))
+}
+
+/// Sees that a page has what follows behind an item, all of whose names are known.
+fn compare(items: &[Value], after: u64, size: u64, name: impl Fn(u64) -> String) -> Result<()> {
+    let expected: Vec<_> = (after + 1..size.min(after + 1 + PAGE)).map(name).collect();
+    let found: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+    ensure!(found == expected, "a page of {found:?}, and not {expected:?}");
+    Ok(())
+}
+
+fn anywhere(worker: &mut Worker, size: u64) -> Result<u64> {
+    let before_the_last_page = usize::try_from(size.saturating_sub(PAGE).max(1))?;
+    Ok(worker.random.below(before_the_last_page) as u64)
+}
+
+/// Tags of one repository.
+pub(crate) struct Tags {
+    stock: Stock,
+    size: u64,
+}
+
+impl Tags {
+    pub(crate) fn new(size: u64) -> Result<Self> {
+        let stock = Stock::new()?;
+        Ok(Self { stock, size })
+    }
+
+    fn name(number: u64) -> String {
+        format!("v{number:07}")
+    }
+
+    fn target(&self, last: u64) -> String {
+        let (repository, last) = (self.stock.repository(), Self::name(last));
+        format!("/v2/{repository}/tags/list?n={PAGE}&last={last}")
+    }
+
+    /// Adds tags up to a larger size.
+    pub(crate) fn grow(&mut self, place: &Place, size: u64) -> Result<()> {
+        let from = std::mem::replace(&mut self.size, size);
+        self.push(place, from)
+    }
+
+    fn push(&self, place: &Place, from: u64) -> Result<()> {
+        let Stock { blobs, manifest } = &self.stock;
+        if self.size < MANY {
+            return place.fill(usize::try_from(self.size - from)?, |worker, index| {
+                let tag = Self::name(from + index as u64);
+                talk::put_manifest(worker, &blobs.repository, &tag, manifest)?;
+                Ok(0)
+            });
+        }
+        let digest = sha256(manifest);
+        let pushes = (self.size - from).div_ceil(TAGS_PER_PUSH);
+        place.fill(usize::try_from(pushes)?, |worker, index| {
+            let first = from + index as u64 * TAGS_PER_PUSH;
+            let tags: Vec<_> = (first..self.size.min(first + TAGS_PER_PUSH))
+                .map(|number| format!("tag={}", Self::name(number)))
+                .collect();
+            let target = format!(
+                "/v2/{}/manifests/{digest}?{}",
+                blobs.repository,
+                tags.join("&")
+            );
+            let headers = format!("Content-Type: {MANIFEST}\r\n");
+            let answer = worker.wire.send("PUT", &target, &headers, manifest)?;
+            answer.expect(201, "PUT of many tags")?;
+            Ok(0)
+        })
+    }
+}
+
+impl Load for Tags {
+    fn prepare(&self, place: &Place) -> Result<()> {
+        self.stock.blobs.push(place)?;
+        self.push(place, 0)
+    }
+
+    fn operate(&self, _: &Place, worker: &mut Worker, _: usize) -> Result<u64> {
+        let target = self.target(anywhere(worker, self.size)?);
+        let answer = worker.wire.send("GET", &target, "", b"")?;
+        Ok(answer.expect(200, "a page of tags")?.bytes)
+    }
+
+    fn check(&self, _: &Place, worker: &mut Worker) -> Result<()> {
+        for _ in 0..READ_BACK {
+            let after = anywhere(worker, self.size)?;
+            let items = page(worker, &self.target(after), "tags")?;
+            compare(&items, after, self.size, Self::name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Repositories of a registry.
+pub(crate) struct Catalog {
+    stock: Stock,
+    prefix: String,
+    size: u64,
+}
+
+impl Catalog {
+    pub(crate) fn new(size: u64) -> Result<Self> {
+        Ok(Self {
+            stock: Stock::new()?,
+            prefix: format!("cat/{:x}", numbers(1)),
+            size,
+        })
+    }
+
+    fn name(&self, number: u64) -> String {
+        format!("{}/{number:07}", self.prefix)
+    }
+
+    fn target(&self, last: u64) -> String {
+        let last = self.name(last).replace('/', "%2F");
+        format!("/v2/_catalog?n={PAGE}&last={last}")
+    }
+
+    /// Adds repositories up to a larger size.
+    pub(crate) fn grow(&mut self, place: &Place, size: u64) -> Result<()> {
+        let from = std::mem::replace(&mut self.size, size);
+        self.push(place, from)
+    }
+
+    /// Each with the same image: its blob is mounted.
+    fn push(&self, place: &Place, from: u64) -> Result<()> {
+        let Stock { blobs, manifest } = &self.stock;
+        place.fill(usize::try_from(self.size - from)?, |worker, index| {
+            let repository = self.name(from + index as u64);
+            let target = format!(
+                "/v2/{repository}/blobs/uploads/?mount={}&from={}",
+                blobs.digests[0], blobs.repository
+            );
+            let answer = worker.wire.send("POST", &target, "", b"")?;
+            answer.expect(201, "a mount")?;
+            talk::put_manifest(worker, &repository, "v1", manifest)?;
+            Ok(0)
+        })
+    }
+}
+
+impl Load for Catalog {
+    fn prepare(&self, place: &Place) -> Result<()> {
+        self.stock.blobs.push(place)?;
+        self.push(place, 0)
+    }
+
+    fn operate(&self, _: &Place, worker: &mut Worker, _: usize) -> Result<u64> {
+        let target = self.target(anywhere(worker, self.size)?);
+        let answer = worker.wire.send("GET", &target, "", b"")?;
+        Ok(answer.expect(200, "a page of repositories")?.bytes)
+    }
+
+    fn check(&self, _: &Place, worker: &mut Worker) -> Result<()> {
+        for _ in 0..READ_BACK {
+            let after = anywhere(worker, self.size)?;
+            let items = page(worker, &self.target(after), "repositories")?;
+            let items = &items[..items.len().min(usize::try_from(self.size - after - 1)?)];
+            compare(items, after, self.size, |number| self.name(number))?;
+        }
+        Ok(())
+    }
+}
+
+/// What refers to one manifest.
+pub(crate) struct Referrers {
+    stock: Stock,
+    subject: String,
+    size: u64,
+}
+
+impl Referrers {
+    pub(crate) fn new(size: u64) -> Result<Self> {
+        let stock = Stock::new()?;
+        let subject = sha256(&stock.manifest);
+        Ok(Self {
+            stock,
+            subject,
+            size,
+        })
+    }
+
+    fn target(&self) -> String {
+        let repository = self.stock.repository();
+        format!("/v2/{repository}/referrers/{}?n={PAGE}", self.subject)
+    }
+
+    /// Adds referrers up to a larger size.
+    pub(crate) fn grow(&mut self, place: &Place, size: u64) -> Result<()> {
+        let from = std::mem::replace(&mut self.size, size);
+        self.push(place, from)
+    }
+
+    fn push(&self, place: &Place, from: u64) -> Result<()> {
+        let Stock { blobs, manifest } = &self.stock;
+        let repository = self.stock.repository();
+        let blob = (BLOB, blobs.digests[0].as_str());
+        let subject = format!(
+            r#","artifactType":"application/vnd.example.signature","subject":{{"mediaType":"{MANIFEST}","size":{},"digest":"{}"}}"#,
+            manifest.len(),
+            self.subject
+        );
+        let first = numbers(self.size - from);
+        place.fill(usize::try_from(self.size - from)?, |worker, index| {
+            let more = subject.clone() + &talk::annotation(first + index as u64);
+            let referrer = talk::manifest(&[blob, blob], &more);
+            talk::put_manifest(worker, repository, &sha256(&referrer), &referrer)?;
+            Ok(0)
+        })
+    }
+}
+
+impl Load for Referrers {
+    fn prepare(&self, place: &Place) -> Result<()> {
+        let Stock { blobs, manifest } = &self.stock;
+        blobs.push(place)?;
+        place.fill(1, |worker, _| {
+            talk::put_manifest(worker, &blobs.repository, "v1", manifest)?;
+            Ok(0)
+        })?;
+        self.push(place, 0)
+    }
+
+    fn operate(&self, _: &Place, worker: &mut Worker, _: usize) -> Result<u64> {
+        let answer = worker.wire.send("GET", &self.target(), "", b"")?;
+        Ok(answer.expect(200, "referrers")?.bytes)
+    }
+
+    fn check(&self, _: &Place, worker: &mut Worker) -> Result<()> {
+        let items = page(worker, &self.target(), "manifests")?;
+        let expected = usize::try_from(self.size.min(PAGE))?;
+        // Who does not know of pages sends all.
+        ensure!(
+            items.len() == expected || items.len() as u64 == self.size,
+            "{} referrers instead of {expected}",
+            items.len()
+        );
+        for index in some(worker, items.len(), READ_BACK) {
+            let digest = items[index]["digest"].as_str().context("no digest")?;
+            let target = format!("/v2/{}/manifests/{digest}", self.stock.repository());
+            talk::verify(worker, &target, digest)?;
+        }
+        Ok(())
+    }
+}

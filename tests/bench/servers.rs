@@ -1,0 +1,291 @@
+//! The registries that are measured, each started on a directory of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+use wharf_tests::bed::{Bed, Tool};
+use wharf_tests::wharf;
+
+use crate::loads::Place;
+use crate::process::Process;
+
+/// The version that the test bed builds.
+pub(crate) const DISTRIBUTION: &str = "v3.1.2";
+const READY: Duration = Duration::from_secs(60);
+
+/// A registry that can be measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    how: How,
+}
+
+#[derive(Clone, Debug)]
+enum How {
+    Wharf(PathBuf),
+    Distribution(PathBuf),
+    /// It runs already, and keeps what it got.
+    External(SocketAddr, Process),
+}
+
+/// How wharf is started for a row. All others are always started in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// With its defaults, and without a line of log for each request.
+    #[default]
+    Plain,
+    /// With its defaults.
+    Logging,
+    /// With a grace of a second, so that garbage is collected while we look.
+    Collecting,
+}
+
+/// A registry that runs. Dropping it ends it, and takes its data away.
+pub(crate) struct Running {
+    pub(crate) place: Place,
+    /// From its start to its first answer.
+    pub(crate) startup: Duration,
+    child: Option<Child>,
+    _dir: Option<TempDir>,
+}
+
+impl Peer {
+    pub(crate) fn wharf() -> Result<Self> {
+        Ok(Self {
+            name: "wharf".to_owned(),
+            how: How::Wharf(wharf::binary()?),
+        })
+    }
+
+    pub(crate) fn distribution() -> Result<Self> {
+        let bed = Bed::ensure_tools(&[Tool::Distribution])?;
+        Ok(Self {
+            name: "distribution".to_owned(),
+            how: How::Distribution(bed.node_program("registry")),
+        })
+    }
+
+    /// The program, to see how large it is.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        match &self.how {
+            How::Wharf(program) | How::Distribution(program) => Ok(program.clone()),
+            How::External(_, process) => process.program(),
+        }
+    }
+
+    /// Whether it is started for each measurement.
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self.how, How::External(..))
+    }
+
+    /// What it says of its version, in a word.
+    pub(crate) fn version(&self) -> String {
+        let version = |argument| {
+            let mut command = Command::new(self.program()?);
+            let said = wharf_tests::command::output(command.arg(argument), READY)?;
+            let words = said.split_ascii_whitespace();
+            let word = words.last().map(ToOwned::to_owned);
+            word.context("it says nothing")
+        };
+        match &self.how {
+            How::Wharf(_) => version("--version").unwrap_or_default(),
+            How::Distribution(_) => DISTRIBUTION.to_owned(),
+            How::External(..) => String::new(),
+        }
+    }
+
+    /// Starts it on an empty directory in `scratch`.
+    pub(crate) fn start(&self, scratch: &Path, variant: Variant) -> Result<Running> {
+        self.start_on(scratch, variant, |_| Ok(()))
+    }
+
+    /// As [`Peer::start`], on a data directory in which something is done before.
+    pub(crate) fn start_on(
+        &self,
+        scratch: &Path,
+        variant: Variant,
+        before: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Running> {
+        if let How::External(address, process) = self.how {
+            let place = Place {
+                address,
+                process,
+                data: None,
+                stores_once: false,
+            };
+            let startup = Duration::ZERO;
+            return Ok(Running { place, startup, child: None, _dir: None });
+        }
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("bench-{}-", self.name))
+            .tempdir_in(scratch)?;
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data)?;
+        before(&data)?;
+        // Nobody else takes ports here in between.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let log = File::create(dir.path().join("log"))?;
+        let mut command = self.command(dir.path(), &data, address, variant)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
+        let answered = wait(address, &mut child).with_context(|| {
+            let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+            format!("{} does not get ready: {}", self.name, wharf_tests::command::tail(&log, 10))
+        });
+        let startup = started.elapsed();
+        let running = Running {
+            place: Place {
+                address,
+                process: Process(child.id()),
+                data: Some(data),
+                stores_once: matches!(self.how, How::Wharf(_)),
+            },
+            startup,
+            child: Some(child),
+            _dir: Some(dir),
+        };
+        answered.map(|()| running)
+    }
+
+    fn command(
+        &self,
+        dir: &Path,
+        data: &Path,
+        address: SocketAddr,
+        variant: Variant,
+    ) -> Result<Command> {
+        Ok(match &self.how {
+            How::Wharf(program) => {
+                let mut command = Command::new(program);
+                wharf::without_settings(&mut command);
+                let listen = address.to_string();
+                command.args(["serve", "--listen", &listen, "--data"]).arg(data);
+                match variant {
+                    Variant::Plain => command.env("WHARF_LOG_FILTER", "warn"),
+                    Variant::Logging => &mut command,
+                    Variant::Collecting => command
+                        .env("WHARF_LOG_FILTER", "warn")
+                        .args(["--gc-grace", "1s"]),
+                };
+                command
+            }
+            How::Distribution(program) => {
+                let file = dir.join("config.yml");
+                std::fs::write(&file, distribution_config(data, address))?;
+                let mut command = Command::new(program);
+                command.arg("serve").arg(file);
+                // As its image has it; without it, it would send traces to somebody who is not there.
+                command.env("OTEL_TRACES_EXPORTER", "none");
+                command
+            }
+            How::External(..) => bail!("{} is not started by us", self.name),
+        })
+    }
+}
+
+/// Its example configuration, without a login and without logs, and with deletion.
+fn distribution_config(data: &Path, address: SocketAddr) -> String {
+    format!(
+        "version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {}
+  tag:
+    concurrencylimit: 8
+  delete:
+    enabled: true
+http:
+  addr: {address}
+  headers:
+    X-Content-Type-Options: [nosniff]
+health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+",
+        data.display()
+    )
+}
+
+/// Waits for the first answer.
+fn wait(address: SocketAddr, child: &mut Child) -> Result<()> {
+    let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let deadline = Instant::now() + READY;
+    loop {
+        let answered = TcpStream::connect(address).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer)?;
+            Ok(answer.starts_with(b"HTTP/1.1 200"))
+        });
+        if answered.unwrap_or(false) {
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended at once ({status})");
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            bail!("it does not answer");
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// `NAME=URL,PID`: a registry that runs already; `NAME=FILE`: another binary of wharf.
+impl FromStr for Peer {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, what) = text.split_once('=').context("no NAME=")?;
+        let simple = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+        ensure!(
+            !name.is_empty() && name.chars().all(simple),
+            "{name:?} is no name: letters, digits, `-` and `.`"
+        );
+        let how = match what.strip_prefix("http://") {
+            Some(rest) => {
+                let (address, pid) = rest.split_once(',').context("no ,PID behind the URL")?;
+                let address = address.trim_end_matches('/').to_socket_addrs()?.next();
+                let process = Process(pid.parse().context("no PID")?);
+                How::External(address.context("a URL without address")?, process)
+            }
+            None => {
+                let program = std::path::absolute(what)?;
+                ensure!(program.is_file(), "neither a URL nor a program: {what}");
+                How::Wharf(program)
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            how,
+        })
+    }
+}
