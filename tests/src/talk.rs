@@ -210,9 +210,17 @@ pub fn serve() -> Result<(Server, Connection)> {
 /// # Errors
 /// A folder cannot be read.
 pub fn stored(server: &Server) -> Result<Vec<PathBuf>> {
+    stored_in(&server.data())
+}
+
+/// As [`stored`], in a data directory.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn stored_in(data: &Path) -> Result<Vec<PathBuf>> {
     let mut stored = Vec::new();
     for folder in ["blobs/sha256", "blobs/sha512", "uploads"] {
-        stored.extend(files(&server.data().join(folder))?);
+        stored.extend(files(&data.join(folder))?);
     }
     Ok(stored)
 }

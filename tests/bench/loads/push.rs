@@ -1,10 +1,9 @@
 //! Blobs on their way in.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use wharf_tests::talk::{files, until};
+use wharf_tests::talk::{stored_in, until};
 
 use super::{Load, Place, numbers, some, talk};
 use crate::blocks::{self, Content};
@@ -113,19 +112,15 @@ impl Load for Same {
             return Ok(());
         }
         let data = place.data.as_ref().context("no data directory")?;
-        let expected = self.all.contents.iter().map(|content| content.size).sum();
+        let expected: u64 = self.all.contents.iter().map(|content| content.size).sum();
         // A copy that came second goes by itself, but not within its own request.
         until(Duration::from_secs(20), &expected, || {
-            Ok(bytes(&data.join("blobs"))? + bytes(&data.join("uploads"))?)
+            // One may go while we look.
+            let sizes = stored_in(data)?.into_iter().filter_map(|file| file.metadata().ok());
+            Ok(sizes.map(|metadata| metadata.len()).sum())
         })
         .context("bytes on disk of blobs that were pushed by many at once")
     }
-}
-
-fn bytes(folder: &Path) -> Result<u64> {
-    // One may go while we look.
-    let sizes = files(folder)?.into_iter().filter_map(|file| file.metadata().ok());
-    Ok(sizes.map(|metadata| metadata.len()).sum())
 }
 
 pub(super) fn blob(repository: &str, digest: &str) -> String {
