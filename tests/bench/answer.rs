@@ -119,13 +119,16 @@ impl Chunk {
                         b'\n' if *length == 0 => *self = Self::Last(0),
                         b'\n' => *self = Self::Data(*length + 2),
                         digit => {
-                            let digit = char::from(digit).to_digit(16).context("a chunk's length")?;
+                            let digit =
+                                char::from(digit).to_digit(16).context("a chunk's length")?;
                             *length = (*length << 4) | u64::from(digit);
                         }
                     }
                 }
                 Self::Data(left) => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    let here = usize::try_from(*left)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
                     // The last two are the line end.
                     let data = usize::try_from(left.saturating_sub(2)).unwrap_or(usize::MAX);
                     let data = data.min(here);
@@ -199,7 +202,8 @@ mod tests {
     fn chunks_are_joined_however_they_come() {
         let wire = b"5\r\nhello\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n";
         for step in 1..=wire.len() {
-            let mut body = head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").body("GET");
+            let mut body =
+                head("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").body("GET");
             let mut kept = Vec::new();
             let mut content = 0;
             for piece in wire.chunks(step) {

@@ -143,7 +143,10 @@ pub(crate) fn digests(contents: &[Content]) -> Result<Vec<String>> {
             .collect();
         let mut all = Vec::with_capacity(contents.len());
         for part in parts {
-            all.extend(part.join().map_err(|_| anyhow::anyhow!("hashing panicked"))??);
+            all.extend(
+                part.join()
+                    .map_err(|_| anyhow::anyhow!("hashing panicked"))??,
+            );
         }
         Ok(all)
     })

@@ -2,15 +2,20 @@
 //! meanwhile (201 means on disk); the others are as they come.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 use wharf_tests::command::say;
 
 mod answer;
 mod blocks;
 mod crowd;
+mod footprint;
+mod growth;
 mod loads;
+mod machine;
 mod measure;
 mod options;
 mod process;
@@ -30,9 +35,6 @@ use servers::Peer;
 /// Whose targets they are, and which it is compared with.
 const SUBJECT: &str = "wharf";
 const REFERENCE: &str = "distribution";
-
-/// Of tmpfs: nothing that is synced to it is on a disk.
-const TMPFS: i64 = 0x0102_1994;
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -56,41 +58,75 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    std::fs::create_dir_all(&options.dir)?;
-    ensure!(
-        i64::from(rustix::fs::statfs(&options.dir)?.f_type) != TMPFS,
-        "{} is memory and no disk: choose another with --dir",
-        options.dir.display()
-    );
-    let scratch = tempfile::Builder::new()
-        .prefix("bench-peers-")
-        .tempdir_in(&options.dir)?;
-    let mut peers = vec![Peer::wharf()?];
-    if !options.alone {
-        peers.push(Peer::distribution()?);
-    }
-    peers.extend(options.peers.iter().cloned());
-    let rounds = if options.quick { 1 } else { options.rounds };
     let mut all = match &options.json {
         Some(file) if file.exists() => Results::read(file)?,
         _ => Results::default(),
     };
-    let mut here = Results::default();
-    for row in chosen(options)? {
-        let result = measure::row(&row, &peers, rounds, scratch.path())?;
-        say(&report::table::line(&result));
-        here.rows.push(result);
-        // What is known is kept, should the next row fail.
-        if let Some(file) = &options.json {
-            all.take(std::mem::take(&mut here));
-            all.write(file)?;
-        }
+    if !options.report {
+        measure(options, &mut all)?;
     }
-    if options.json.is_none() {
-        all = here;
+    if let Some(file) = &options.chart {
+        std::fs::write(file, report::chart::svg(&all))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     print(&report::table::all(&all));
     Ok(())
+}
+
+fn measure(options: &Options, all: &mut Results) -> Result<()> {
+    let scratch = scratch(&options.dir)?;
+    let wharf = Peer::wharf()?;
+    let rounds = if options.quick { 1 } else { options.rounds };
+    let machine = machine::this(scratch.path())?;
+    // What is known is kept, should what comes next fail.
+    let mut keep = |new: Results| -> Result<()> {
+        all.take(Results {
+            machine: machine.clone(),
+            ..new
+        });
+        options.json.as_ref().map_or(Ok(()), |file| all.write(file))
+    };
+    if options.growth {
+        let growth = growth::all(&wharf, options.quick, &options.only, scratch.path())?;
+        return keep(Results {
+            growth,
+            ..Results::default()
+        });
+    }
+    let mut peers = vec![wharf];
+    if !options.alone {
+        peers.push(Peer::distribution()?);
+    }
+    peers.extend(options.peers.iter().cloned());
+    if options.footprint {
+        let footprints = footprint::all(&peers, rounds, scratch.path())?;
+        return keep(Results {
+            footprints,
+            ..Results::default()
+        });
+    }
+    for row in chosen(options)? {
+        let result = measure::row(&row, &peers, rounds, scratch.path())?;
+        say(&report::table::line(&result));
+        keep(Results {
+            rows: vec![result],
+            ..Results::default()
+        })?;
+    }
+    Ok(())
+}
+
+/// A directory on a disk, for all that is stored meanwhile.
+fn scratch(dir: &Path) -> Result<TempDir> {
+    std::fs::create_dir_all(dir)?;
+    ensure!(
+        !machine::is_memory(dir)?,
+        "{} is memory and no disk: choose another with --dir",
+        dir.display()
+    );
+    Ok(tempfile::Builder::new()
+        .prefix("bench-peers-")
+        .tempdir_in(dir)?)
 }
 
 /// The rows that are asked for.

@@ -18,6 +18,10 @@ pub(crate) struct Options {
     pub(crate) alone: bool,
     pub(crate) dir: PathBuf,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) chart: Option<PathBuf>,
+    pub(crate) footprint: bool,
+    pub(crate) growth: bool,
+    pub(crate) report: bool,
     pub(crate) help: bool,
 }
 
@@ -38,6 +42,11 @@ Usage: cargo bench-peers [OPTION]...
       --alone            without distribution
       --dir DIR          where the data goes: a directory on the disk that is to be measured [default: the temporary one]
       --json FILE        adds the results to FILE, in place of earlier ones of the same rows
+      --chart FILE       draws the ratios, as SVG
+      --footprint        measures no rows, but memory, start-up, size, and syncs for an image
+      --growth           measures no rows, but what gets slower with more tags, repositories, referrers and blobs (wharf alone;
+                         --only takes these words)
+      --report           measures nothing: prints and draws what is in the file of --json
 
 Kinds of workloads:
 ",
@@ -60,6 +69,10 @@ impl Options {
             alone: false,
             dir: std::env::temp_dir(),
             json: None,
+            chart: None,
+            footprint: false,
+            growth: false,
+            report: false,
             help: false,
         };
         while let Some(argument) = arguments.next() {
@@ -76,6 +89,10 @@ impl Options {
                 "--alone" => options.alone = true,
                 "--dir" => options.dir = value()?.into(),
                 "--json" => options.json = Some(value()?.into()),
+                "--chart" => options.chart = Some(value()?.into()),
+                "--footprint" => options.footprint = true,
+                "--growth" => options.growth = true,
+                "--report" => options.report = true,
                 "-h" | "--help" => options.help = true,
                 other => bail!("unknown argument {other:?}"),
             }

@@ -52,7 +52,9 @@ impl Process {
         let status = self.read("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix(what));
         let figure = line.and_then(|line| line.split_ascii_whitespace().next());
-        let figure: u64 = figure.with_context(|| format!("no {what} in status"))?.parse()?;
+        let figure: u64 = figure
+            .with_context(|| format!("no {what} in status"))?
+            .parse()?;
         Ok(figure << 10)
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Results {
 }
 
 /// Where it was measured.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
@@ -68,6 +68,8 @@ pub(crate) struct Round {
 pub(crate) struct Footprint {
     pub(crate) name: String,
     pub(crate) version: String,
+    /// What it does before it answers a push with 201.
+    pub(crate) durability: String,
     pub(crate) binary_bytes: u64,
     pub(crate) idle_rss_bytes: Vec<u64>,
     pub(crate) startup_ms: Vec<f64>,
@@ -79,12 +81,11 @@ pub(crate) struct Footprint {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) label: String,
-    /// What there is more of.
-    pub(crate) of: String,
-    /// How many there were, what was measured then, and the server's memory.
     pub(crate) points: Vec<GrowthPoint>,
-    pub(crate) slope: f64,
-    pub(crate) most: f64,
+    /// That of the line through the logarithms.
+    pub(crate) slope: Option<f64>,
+    /// The most that is taken for none; [`None`] where it may grow.
+    pub(crate) most: Option<f64>,
 }
 
 /// One size.
@@ -146,7 +147,9 @@ impl PeerResult {
 
 impl RowResult {
     pub(crate) fn peer(&self, name: &str) -> Option<&PeerResult> {
-        self.peers.iter().find(|peer| peer.name == name && !peer.rounds.is_empty())
+        self.peers
+            .iter()
+            .find(|peer| peer.name == name && !peer.rounds.is_empty())
     }
 
     pub(crate) fn rate(&self, name: &str) -> Option<f64> {
@@ -175,6 +178,13 @@ impl Results {
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(file, text + "\n")
             .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// The most memory that a registry had in any row.
+    pub(crate) fn peak(&self, name: &str) -> Option<u64> {
+        let peers = self.rows.iter().filter_map(|row| row.peer(name));
+        let rounds = peers.flat_map(|peer| &peer.rounds);
+        rounds.map(|round| round.peak_rss_bytes).max()
     }
 
     /// Takes what a run found, in place of what was known of the same rows: a long run can be made in pieces.

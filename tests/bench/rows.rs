@@ -31,32 +31,105 @@ pub(crate) struct Target {
 const ROWS: [(&str, &str, f64, Option<f64>); 21] = [
     ("push 1 KiB, c=8", "push:1KiB:1000:8", 3.5, None),
     ("push 1 MiB, c=4", "push:1MiB:200:4", 2.3, None),
-    ("push streamed 1 MiB, c=4", "push-streamed:1MiB:200:4", 2.5, None),
-    ("push streamed 100 MiB, c=2", "push-streamed:100MiB:8:2", 1.45, Some(1.15)),
+    (
+        "push streamed 1 MiB, c=4",
+        "push-streamed:1MiB:200:4",
+        2.5,
+        None,
+    ),
+    (
+        "push streamed 100 MiB, c=2",
+        "push-streamed:100MiB:8:2",
+        1.45,
+        Some(1.15),
+    ),
     ("push 100 MiB, c=2", "push:100MiB:8:2", 1.4, Some(1.15)),
-    ("push 40 MiB in 5 MiB chunks, c=2", "push-chunked:40MiB:8:2", 1.7, None),
-    ("the same 10 MiB from 16 at once", "push-same:10MiB:64:16", 1.4, None),
+    (
+        "push 40 MiB in 5 MiB chunks, c=2",
+        "push-chunked:40MiB:8:2",
+        1.7,
+        None,
+    ),
+    (
+        "the same 10 MiB from 16 at once",
+        "push-same:10MiB:64:16",
+        1.4,
+        None,
+    ),
     ("pull 1 MiB, c=4", "pull:1MiB:1000:4", 5.0, Some(0.3)),
     ("pull 100 MiB, c=2", "pull:100MiB:20:2", 2.3, Some(0.3)),
-    ("pull 100 MiB in 8 ranges", "pull-ranges:100MiB:160:8", 2.5, None),
+    (
+        "pull 100 MiB in 8 ranges",
+        "pull-ranges:100MiB:160:8",
+        2.5,
+        None,
+    ),
     ("manifest PUT, c=8", "put-manifest:1:1000:8", 3.0, None),
-    ("manifest GET by tag, 1,000 tags, c=8", "get-manifest:1000:20000:8", 5.0, Some(35.0)),
-    ("manifest HEAD by tag, 1,000 tags, c=8", "head-manifest:1000:20000:8", 5.0, Some(30.0)),
-    ("blob HEAD, 1,000 blobs, c=8", "head-blob:1000:20000:8", 5.0, Some(30.0)),
+    (
+        "manifest GET by tag, 1,000 tags, c=8",
+        "get-manifest:1000:20000:8",
+        5.0,
+        Some(35.0),
+    ),
+    (
+        "manifest HEAD by tag, 1,000 tags, c=8",
+        "head-manifest:1000:20000:8",
+        5.0,
+        Some(30.0),
+    ),
+    (
+        "blob HEAD, 1,000 blobs, c=8",
+        "head-blob:1000:20000:8",
+        5.0,
+        Some(30.0),
+    ),
     ("GET /v2/, c=8", "version:0:50000:8", 3.8, None),
     ("tags, 100 among 1,000, c=4", "tags:1000:4000:4", 8.0, None),
-    ("catalog, 100 among 2,000, c=4", "catalog:2000:1000:4", 15.0, None),
-    ("image push, 5 layers of 43 MiB, c=2", "image-push:5:16:2", 1.0, None),
-    ("image pull, 5 layers of 43 MiB, c=2", "image-pull:5:16:2", 1.0, None),
-    ("90 % pull, 10 % push 64 KiB, collecting, c=8", "mixed:64KiB:5000:8", 1.0, None),
-    ("manifest GET by tag, wharf logging requests, c=8", "get-manifest:1000:20000:8", 1.0, None),
+    (
+        "catalog, 100 among 2,000, c=4",
+        "catalog:2000:1000:4",
+        15.0,
+        None,
+    ),
+    (
+        "image push, 5 layers of 43 MiB, c=2",
+        "image-push:5:16:2",
+        1.0,
+        None,
+    ),
+    (
+        "image pull, 5 layers of 43 MiB, c=2",
+        "image-pull:5:16:2",
+        1.0,
+        None,
+    ),
+    (
+        "90 % pull, 10 % push 64 KiB, collecting, c=8",
+        "mixed:64KiB:5000:8",
+        1.0,
+        None,
+    ),
+    (
+        "manifest GET by tag, wharf logging requests, c=8",
+        "get-manifest:1000:20000:8",
+        1.0,
+        None,
+    ),
 ];
 
 /// Rows in which distribution has nothing to say: a rate is asked for, or that of the row of the same kind above.
 const ALONE: [(&str, &str, Option<f64>); 3] = [
-    ("referrers, 100 among 200, c=4", "referrers:200:4000:4", Some(4000.0)),
+    (
+        "referrers, 100 among 200, c=4",
+        "referrers:200:4000:4",
+        Some(4000.0),
+    ),
     ("tags, 100 among 100,000, c=4", "tags:100000:4000:4", None),
-    ("catalog, 100 among 100,000, c=4", "catalog:100000:4000:4", None),
+    (
+        "catalog, 100 among 100,000, c=4",
+        "catalog:100000:4000:4",
+        None,
+    ),
 ];
 
 /// The rows of a whole run.
@@ -84,7 +157,11 @@ pub(crate) fn all() -> anyhow::Result<Vec<Row>> {
             ..Target::default()
         };
         let alone = rate.is_none();
-        rows.push(Row { target, alone, ..Row::of(label, workload.parse()?) });
+        rows.push(Row {
+            target,
+            alone,
+            ..Row::of(label, workload.parse()?)
+        });
     }
     Ok(rows)
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use wharf_tests::bed::{Bed, Tool};
+use wharf_tests::command::{output, tail, wait_for};
 use wharf_tests::wharf;
 
 use crate::loads::Place;
@@ -53,7 +54,7 @@ pub(crate) struct Running {
     /// From its start to its first answer.
     pub(crate) startup: Duration,
     child: Option<Child>,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
 }
 
 impl Peer {
@@ -89,7 +90,7 @@ impl Peer {
     pub(crate) fn version(&self) -> String {
         let version = |argument| {
             let mut command = Command::new(self.program()?);
-            let said = wharf_tests::command::output(command.arg(argument), READY)?;
+            let said = output(command.arg(argument), READY)?;
             let words = said.split_ascii_whitespace();
             let word = words.last().map(ToOwned::to_owned);
             word.context("it says nothing")
@@ -101,18 +102,17 @@ impl Peer {
         }
     }
 
-    /// Starts it on an empty directory in `scratch`.
-    pub(crate) fn start(&self, scratch: &Path, variant: Variant) -> Result<Running> {
-        self.start_on(scratch, variant, |_| Ok(()))
+    /// What it does before it answers a push with 201.
+    pub(crate) fn durability(&self) -> &'static str {
+        match &self.how {
+            How::Wharf(_) => "file, folder and catalog are synced (its default)",
+            How::Distribution(_) => "files are synced, a blob's folder is not (as it comes)",
+            How::External(..) => "as it was started",
+        }
     }
 
-    /// As [`Peer::start`], on a data directory in which something is done before.
-    pub(crate) fn start_on(
-        &self,
-        scratch: &Path,
-        variant: Variant,
-        before: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Running> {
+    /// Starts it on an empty directory in `scratch`.
+    pub(crate) fn start(&self, scratch: &Path, variant: Variant) -> Result<Running> {
         if let How::External(address, process) = self.how {
             let place = Place {
                 address,
@@ -120,42 +120,52 @@ impl Peer {
                 data: None,
                 stores_once: false,
             };
-            let startup = Duration::ZERO;
-            return Ok(Running { place, startup, child: None, _dir: None });
+            return Ok(Running {
+                place,
+                startup: Duration::ZERO,
+                child: None,
+                dir: None,
+            });
         }
         let dir = tempfile::Builder::new()
             .prefix(&format!("bench-{}-", self.name))
             .tempdir_in(scratch)?;
+        std::fs::create_dir(dir.path().join("data"))?;
+        self.spawn(dir, variant)
+    }
+
+    fn spawn(&self, dir: TempDir, variant: Variant) -> Result<Running> {
         let data = dir.path().join("data");
-        std::fs::create_dir(&data)?;
-        before(&data)?;
         // Nobody else takes ports here in between.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = File::create(dir.path().join("log"))?;
+        let log = dir.path().join("log");
+        let said = File::options().create(true).append(true).open(&log)?;
         let mut command = self.command(dir.path(), &data, address, variant)?;
         command
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(said.try_clone()?)
+            .stderr(said);
         let started = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
-        let answered = wait(address, &mut child).with_context(|| {
-            let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-            format!("{} does not get ready: {}", self.name, wharf_tests::command::tail(&log, 10))
-        });
-        let startup = started.elapsed();
-        let running = Running {
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        let mut running = Running {
             place: Place {
                 address,
                 process: Process(child.id()),
                 data: Some(data),
                 stores_once: matches!(self.how, How::Wharf(_)),
             },
-            startup,
+            startup: Duration::ZERO,
             child: Some(child),
-            _dir: Some(dir),
+            dir: Some(dir),
         };
-        answered.map(|()| running)
+        running.wait().with_context(|| {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            format!("{} does not get ready: {}", self.name, tail(&said, 10))
+        })?;
+        running.startup = started.elapsed();
+        Ok(running)
     }
 
     fn command(
@@ -170,7 +180,9 @@ impl Peer {
                 let mut command = Command::new(program);
                 wharf::without_settings(&mut command);
                 let listen = address.to_string();
-                command.args(["serve", "--listen", &listen, "--data"]).arg(data);
+                command
+                    .args(["serve", "--listen", &listen, "--data"])
+                    .arg(data);
                 match variant {
                     Variant::Plain => command.env("WHARF_LOG_FILTER", "warn"),
                     Variant::Logging => &mut command,
@@ -225,28 +237,46 @@ health:
     )
 }
 
-/// Waits for the first answer.
-fn wait(address: SocketAddr, child: &mut Child) -> Result<()> {
-    let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let deadline = Instant::now() + READY;
-    loop {
-        let answered = TcpStream::connect(address).and_then(|mut stream| {
-            stream.write_all(request.as_bytes())?;
-            let mut answer = [0; 12];
-            stream.read_exact(&mut answer)?;
-            Ok(answer.starts_with(b"HTTP/1.1 200"))
-        });
-        if answered.unwrap_or(false) {
-            return Ok(());
+impl Running {
+    /// Ends it in an orderly way, and starts it again on the same data, with which something is done in between.
+    pub(crate) fn again(
+        mut self,
+        peer: &Peer,
+        between: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let (child, dir) = (self.child.take(), self.dir.take());
+        let mut child = child.context("it is not ours")?;
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let ended = wait_for(&mut child, READY)?;
+        ensure!(ended.is_some(), "{} does not end", peer.name);
+        let dir = dir.context("it has no directory")?;
+        between(&dir.path().join("data"))?;
+        peer.spawn(dir, Variant::Plain)
+    }
+
+    /// Waits for the first answer.
+    fn wait(&mut self) -> Result<()> {
+        let address = self.place.address;
+        let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let child = self.child.as_mut().context("it is not ours")?;
+        let deadline = Instant::now() + READY;
+        loop {
+            let answered = TcpStream::connect(address).and_then(|mut stream| {
+                stream.write_all(request.as_bytes())?;
+                let mut answer = [0; 12];
+                stream.read_exact(&mut answer)?;
+                Ok(answer == *b"HTTP/1.1 200")
+            });
+            if answered.unwrap_or(false) {
+                return Ok(());
+            }
+            if let Some(status) = child.try_wait()? {
+                bail!("it ended at once ({status})");
+            }
+            ensure!(Instant::now() < deadline, "it does not answer");
+            std::thread::sleep(Duration::from_micros(200));
         }
-        if let Some(status) = child.try_wait()? {
-            bail!("it ended at once ({status})");
-        }
-        if Instant::now() > deadline {
-            child.kill()?;
-            bail!("it does not answer");
-        }
-        std::thread::sleep(Duration::from_micros(200));
     }
 }
 

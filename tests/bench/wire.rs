@@ -197,7 +197,10 @@ impl Answer {
                 .context("a Location without path")?,
             None => location,
         };
-        ensure!(path.starts_with('/'), "a Location that is no path: {location}");
+        ensure!(
+            path.starts_with('/'),
+            "a Location that is no path: {location}"
+        );
         Ok(path.to_owned())
     }
 }

@@ -44,22 +44,70 @@ pub(crate) enum Kind {
 /// The kinds, as they are written, and what one operation of each is.
 pub(crate) const KINDS: [(Kind, &str, &str); 17] = [
     (Kind::Version, "version", "GET /v2/"),
-    (Kind::Push, "push", "a blob of SIZE: POST, then PUT with the whole body"),
-    (Kind::PushStreamed, "push-streamed", "the same as docker does it: POST, one PATCH in chunks of unknown length, empty PUT"),
-    (Kind::PushChunked, "push-chunked", "the same with PATCHes of 5 MiB"),
-    (Kind::PushSame, "push-same", "the same blob from all clients at once, COUNT times in all"),
+    (
+        Kind::Push,
+        "push",
+        "a blob of SIZE: POST, then PUT with the whole body",
+    ),
+    (
+        Kind::PushStreamed,
+        "push-streamed",
+        "the same as docker does it: POST, one PATCH in chunks of unknown length, empty PUT",
+    ),
+    (
+        Kind::PushChunked,
+        "push-chunked",
+        "the same with PATCHes of 5 MiB",
+    ),
+    (
+        Kind::PushSame,
+        "push-same",
+        "the same blob from all clients at once, COUNT times in all",
+    ),
     (Kind::Pull, "pull", "GET of one of COUNT blobs of SIZE"),
-    (Kind::PullRanges, "pull-ranges", "GET of one part of a blob of SIZE, which all clients pull together"),
+    (
+        Kind::PullRanges,
+        "pull-ranges",
+        "GET of one part of a blob of SIZE, which all clients pull together",
+    ),
     (Kind::HeadBlob, "head-blob", "HEAD of one of SIZE blobs"),
-    (Kind::HeadManifest, "head-manifest", "HEAD of one of SIZE tags"),
+    (
+        Kind::HeadManifest,
+        "head-manifest",
+        "HEAD of one of SIZE tags",
+    ),
     (Kind::GetManifest, "get-manifest", "GET of one of SIZE tags"),
-    (Kind::PutManifest, "put-manifest", "PUT of a manifest of SIZE layers under a tag of its own"),
-    (Kind::Tags, "tags", "100 tags from anywhere in a list of SIZE"),
-    (Kind::Catalog, "catalog", "100 repositories from anywhere in a list of SIZE"),
-    (Kind::Referrers, "referrers", "the referrers of a subject that has SIZE, 100 at most"),
-    (Kind::ImagePush, "image-push", "an image of SIZE layers with docker's requests"),
+    (
+        Kind::PutManifest,
+        "put-manifest",
+        "PUT of a manifest of SIZE layers under a tag of its own",
+    ),
+    (
+        Kind::Tags,
+        "tags",
+        "100 tags from anywhere in a list of SIZE",
+    ),
+    (
+        Kind::Catalog,
+        "catalog",
+        "100 repositories from anywhere in a list of SIZE",
+    ),
+    (
+        Kind::Referrers,
+        "referrers",
+        "the referrers of a subject that has SIZE, 100 at most",
+    ),
+    (
+        Kind::ImagePush,
+        "image-push",
+        "an image of SIZE layers with docker's requests",
+    ),
     (Kind::ImagePull, "image-pull", "the same, pulled"),
-    (Kind::Mixed, "mixed", "nine pulls of a blob of SIZE to one push, while garbage is collected"),
+    (
+        Kind::Mixed,
+        "mixed",
+        "nine pulls of a blob of SIZE to one push, while garbage is collected",
+    ),
 ];
 
 impl Kind {
@@ -131,7 +179,11 @@ impl fmt::Display for Workload {
             size if size % (1 << 10) == 0 => (size >> 10, "KiB"),
             size => (size, ""),
         };
-        write!(formatter, "{name}:{number}{unit}:{}:{}", self.count, self.clients)
+        write!(
+            formatter,
+            "{name}:{number}{unit}:{}:{}",
+            self.count, self.clients
+        )
     }
 }
 
@@ -203,14 +255,25 @@ mod tests {
             assert_eq!(workload.to_string(), text);
         }
         let workload: Workload = "push-chunked:40MiB:8:2".parse().unwrap();
-        assert_eq!((workload.size, workload.count, workload.clients), (40 << 20, 8, 2));
+        assert_eq!(
+            (workload.size, workload.count, workload.clients),
+            (40 << 20, 8, 2)
+        );
     }
 
     #[test]
     fn what_is_no_workload_is_refused() {
         for text in [
-            "", "push", "push:1:1", "shove:1KiB:1:1", "push:1GiB:1:1", "push:1KiB:0:1",
-            "push:1KiB:1:0", "push:1:1:1", "push:1KiB:-1:1", "push:1KiB:1:1:1",
+            "",
+            "push",
+            "push:1:1",
+            "shove:1KiB:1:1",
+            "push:1GiB:1:1",
+            "push:1KiB:0:1",
+            "push:1KiB:1:0",
+            "push:1:1:1",
+            "push:1KiB:-1:1",
+            "push:1KiB:1:1:1",
         ] {
             assert!(text.parse::<Workload>().is_err(), "{text}");
         }

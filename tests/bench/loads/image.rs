@@ -9,9 +9,9 @@ use crate::blocks::{self, Content};
 use crate::crowd::Worker;
 use crate::workload::Workload;
 
-/// Bytes of an image's config, and of its layers, as those of language runtimes are: a base, what it is for, and small change.
+/// Bytes of an image's config, and of its layers, as those of language runtimes are: small change, what it is for, and a base.
 const CONFIG: u64 = 7 << 10;
-const LAYERS: [u64; 5] = [28 << 20, 12 << 20, 3 << 20, 40 << 10, 250];
+const LAYERS: [u64; 5] = [250, 40 << 10, 3 << 20, 12 << 20, 28 << 20];
 /// Images that are read back after a round, manifest and blobs.
 const READ_BACK: usize = 1;
 
@@ -23,7 +23,9 @@ pub(crate) struct Image {
 
 /// An image of layers of these sizes.
 pub(crate) fn image_of(layers: &[u64]) -> Result<Image> {
-    let sizes: Vec<_> = std::iter::once(CONFIG).chain(layers.iter().copied()).collect();
+    let sizes: Vec<_> = std::iter::once(CONFIG)
+        .chain(layers.iter().copied())
+        .collect();
     let first = numbers(sizes.len() as u64);
     let contents: Vec<_> = (first..)
         .zip(&sizes)
@@ -46,7 +48,10 @@ impl Image {
     /// Pushes it as docker does.
     pub(crate) fn push(&self, worker: &mut Worker, repository: &str, tag: &str) -> Result<u64> {
         let mut bytes = 0;
-        worker.wire.send("GET", "/v2/", "", b"")?.expect(200, "GET of /v2/")?;
+        worker
+            .wire
+            .send("GET", "/v2/", "", b"")?
+            .expect(200, "GET of /v2/")?;
         for (content, digest) in &self.blobs {
             let target = format!("/v2/{repository}/blobs/{digest}");
             let asked = worker.wire.send("HEAD", &target, "", b"")?;
@@ -61,7 +66,10 @@ impl Image {
 
     fn pull(&self, worker: &mut Worker, repository: &str, tag: &str) -> Result<u64> {
         let accept = talk::accept();
-        worker.wire.send("GET", "/v2/", "", b"")?.expect(200, "GET of /v2/")?;
+        worker
+            .wire
+            .send("GET", "/v2/", "", b"")?
+            .expect(200, "GET of /v2/")?;
         let target = format!("/v2/{repository}/manifests/{tag}");
         let answer = worker.wire.send("HEAD", &target, &accept, b"")?;
         answer.expect(200, "HEAD of a tag")?;

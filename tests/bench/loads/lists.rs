@@ -55,7 +55,10 @@ fn page(worker: &mut Worker, target: &str, member: &str) -> Result<Vec<Value>> {
 fn compare(items: &[Value], after: u64, size: u64, name: impl Fn(u64) -> String) -> Result<()> {
     let expected: Vec<_> = (after + 1..size.min(after + 1 + PAGE)).map(name).collect();
     let found: Vec<_> = items.iter().filter_map(Value::as_str).collect();
-    ensure!(found == expected, "a page of {found:?}, and not {expected:?}");
+    ensure!(
+        found == expected,
+        "a page of {found:?}, and not {expected:?}"
+    );
     Ok(())
 }
 
@@ -85,6 +88,21 @@ impl Tags {
         format!("/v2/{repository}/tags/list?n={PAGE}&last={last}")
     }
 
+    /// Gets the manifest of one of the tags.
+    pub(crate) fn get(&self, worker: &mut Worker) -> Result<u64> {
+        let tag = Self::name(anywhere(worker, self.size)?);
+        let target = format!("/v2/{}/manifests/{tag}", self.stock.repository());
+        let answer = worker.wire.send("GET", &target, &talk::accept(), b"")?;
+        Ok(answer.expect(200, "a manifest by its tag")?.bytes)
+    }
+
+    /// Adds or moves a tag.
+    pub(crate) fn put(&self, worker: &mut Worker, number: u64) -> Result<u64> {
+        let Stock { blobs, manifest } = &self.stock;
+        talk::put_manifest(worker, &blobs.repository, &Self::name(number), manifest)?;
+        Ok(0)
+    }
+
     /// Adds tags up to a larger size.
     pub(crate) fn grow(&mut self, place: &Place, size: u64) -> Result<()> {
         let from = std::mem::replace(&mut self.size, size);
@@ -95,9 +113,7 @@ impl Tags {
         let Stock { blobs, manifest } = &self.stock;
         if self.size < MANY {
             return place.fill(usize::try_from(self.size - from)?, |worker, index| {
-                let tag = Self::name(from + index as u64);
-                talk::put_manifest(worker, &blobs.repository, &tag, manifest)?;
-                Ok(0)
+                self.put(worker, from + index as u64)
             });
         }
         let digest = sha256(manifest);
@@ -165,6 +181,15 @@ impl Catalog {
     fn target(&self, last: u64) -> String {
         let last = self.name(last).replace('/', "%2F");
         format!("/v2/_catalog?n={PAGE}&last={last}")
+    }
+
+    /// Asks for the manifest of one of the repositories.
+    pub(crate) fn head(&self, worker: &mut Worker) -> Result<u64> {
+        let repository = self.name(anywhere(worker, self.size)?);
+        let target = format!("/v2/{repository}/manifests/v1");
+        let answer = worker.wire.send("HEAD", &target, &talk::accept(), b"")?;
+        answer.expect(200, "a manifest by its tag")?;
+        Ok(0)
     }
 
     /// Adds repositories up to a larger size.
@@ -243,21 +268,24 @@ impl Referrers {
     }
 
     fn push(&self, place: &Place, from: u64) -> Result<()> {
+        place.fill(usize::try_from(self.size - from)?, |worker, _| {
+            self.put(worker)
+        })
+    }
+
+    /// Adds one.
+    pub(crate) fn put(&self, worker: &mut Worker) -> Result<u64> {
         let Stock { blobs, manifest } = &self.stock;
-        let repository = self.stock.repository();
         let blob = (BLOB, blobs.digests[0].as_str());
         let subject = format!(
             r#","artifactType":"application/vnd.example.signature","subject":{{"mediaType":"{MANIFEST}","size":{},"digest":"{}"}}"#,
             manifest.len(),
             self.subject
         );
-        let first = numbers(self.size - from);
-        place.fill(usize::try_from(self.size - from)?, |worker, index| {
-            let more = subject.clone() + &talk::annotation(first + index as u64);
-            let referrer = talk::manifest(&[blob, blob], &more);
-            talk::put_manifest(worker, repository, &sha256(&referrer), &referrer)?;
-            Ok(0)
-        })
+        let more = subject + &talk::annotation(numbers(1));
+        let referrer = talk::manifest(&[blob, blob], &more);
+        talk::put_manifest(worker, &blobs.repository, &sha256(&referrer), &referrer)?;
+        Ok(0)
     }
 }
 

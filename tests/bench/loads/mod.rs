@@ -17,9 +17,8 @@ mod push;
 mod small;
 mod talk;
 
-pub(crate) use image::{Image, image_of};
+pub(crate) use image::image_of;
 pub(crate) use lists::{Catalog, Referrers, Tags};
-pub(crate) use talk::push_blob;
 
 /// A workload on its way. It holds what must be known before the clock starts, such as digests, and is the same for each server.
 pub(crate) trait Load: Sync {
@@ -37,6 +36,9 @@ pub(crate) trait Load: Sync {
     }
 }
 
+/// Clients that fill a registry.
+const FILLERS: usize = 24;
+
 /// Where operations go to.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -49,13 +51,23 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Does something many times, untimed.
+    /// Does something many times, untimed: by many, so that registries can put transactions together.
     pub(crate) fn fill(
         &self,
         count: usize,
         operation: impl Fn(&mut Worker, usize) -> Result<u64> + Sync,
     ) -> Result<()> {
-        crowd::run(self.address, self.process, 8, count, operation).map(|_| ())
+        if count == 0 {
+            return Ok(());
+        }
+        crowd::run(
+            self.address,
+            self.process,
+            FILLERS.min(count),
+            count,
+            operation,
+        )
+        .map(|_| ())
     }
 }
 

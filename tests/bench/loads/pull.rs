@@ -23,7 +23,9 @@ pub(super) struct Blobs {
 impl Blobs {
     pub(super) fn new(count: u64, size: u64) -> Result<Self> {
         let first = numbers(count);
-        let contents: Vec<_> = (first..first + count).map(|id| Content { id, size }).collect();
+        let contents: Vec<_> = (first..first + count)
+            .map(|id| Content { id, size })
+            .collect();
         Ok(Self {
             repository: format!("bench/pull-{first:x}"),
             digests: blocks::digests(&contents)?,

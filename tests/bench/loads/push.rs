@@ -64,9 +64,8 @@ impl Load for Push {
                         "Content-Type: application/octet-stream\r\nContent-Range: {from}-{}\r\n",
                         end - 1
                     );
-                    let answer = talk::put_part(
-                        worker, "PATCH", &location, &headers, content, from, CHUNK,
-                    )?;
+                    let answer =
+                        talk::put_part(worker, "PATCH", &location, &headers, content, from, CHUNK)?;
                     location = answer.expect(202, "PATCH of a chunk")?.target()?;
                     from = end;
                 }
@@ -116,7 +115,9 @@ impl Load for Same {
         // A copy that came second goes by itself, but not within its own request.
         until(Duration::from_secs(20), &expected, || {
             // One may go while we look.
-            let sizes = stored_in(data)?.into_iter().filter_map(|file| file.metadata().ok());
+            let sizes = stored_in(data)?
+                .into_iter()
+                .filter_map(|file| file.metadata().ok());
             Ok(sizes.map(|metadata| metadata.len()).sum())
         })
         .context("bytes on disk of blobs that were pushed by many at once")

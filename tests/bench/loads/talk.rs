@@ -29,7 +29,7 @@ pub(super) fn with_digest(location: &str, digest: &str) -> String {
 }
 
 /// A blob in two requests.
-pub(crate) fn push_blob(
+pub(super) fn push_blob(
     worker: &mut Worker,
     repository: &str,
     content: Content,
@@ -128,7 +128,11 @@ pub(super) fn manifest(blobs: &[(u64, &str)], more: &str) -> Vec<u8> {
         format!(r#"{{"mediaType":"{media_type}","size":{size},"digest":"{digest}"}}"#)
     };
     let config = blobs.first().map(|blob| describe(blob, CONFIG));
-    let layers: Vec<_> = blobs.iter().skip(1).map(|blob| describe(blob, LAYER)).collect();
+    let layers: Vec<_> = blobs
+        .iter()
+        .skip(1)
+        .map(|blob| describe(blob, LAYER))
+        .collect();
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]{more}}}"#,
         config.unwrap_or_default(),

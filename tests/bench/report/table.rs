@@ -2,16 +2,23 @@
 
 use std::fmt::Write as _;
 
-use crate::results::{PeerResult, Results, RowResult};
+use super::more;
+use crate::results::{PeerResult, Results, Round, RowResult};
 use crate::{REFERENCE, SUBJECT};
 
 /// All tables of the results.
 pub(crate) fn all(results: &Results) -> String {
-    let mut text = String::new();
+    let mut parts = vec![more::machine(&results.machine)];
     if !results.rows.is_empty() {
-        text += &rows(results);
+        parts.push(rows(results));
     }
-    text
+    if !results.footprints.is_empty() {
+        parts.push(more::footprints(results));
+    }
+    if !results.growth.is_empty() {
+        parts.push(more::growth(results));
+    }
+    parts.join("\n")
 }
 
 fn rows(results: &Results) -> String {
@@ -35,15 +42,17 @@ fn rows(results: &Results) -> String {
         let _ = write!(text, "| {} |", row.label);
         for name in &names {
             let peer = row.peers.iter().find(|peer| peer.name == *name);
-            let _ = write!(text, " {} |", peer.map_or("–".to_owned(), |peer| cell(row, peer)));
+            let _ = write!(
+                text,
+                " {} |",
+                peer.map_or("–".to_owned(), |peer| cell(row, peer))
+            );
         }
         let ratio = row.ratio(SUBJECT, REFERENCE);
         let ratio = ratio.map_or("–".to_owned(), |ratio| format!("**{ratio:.2}**"));
         let subject = row.peer(SUBJECT);
         let latency = subject.map_or("–".to_owned(), |peer| {
-            let ms = |figure: fn(&crate::results::Round) -> f64| {
-                peer.median(figure).map_or(String::new(), short)
-            };
+            let ms = |figure: fn(&Round) -> f64| peer.median(figure).map_or(String::new(), short);
             format!(
                 "{} / {} / {}",
                 ms(|round| round.p50_ms),
@@ -78,7 +87,7 @@ pub(crate) fn line(row: &RowResult) -> String {
 
 /// The median, its range, and the processor time.
 fn cell(row: &RowResult, peer: &PeerResult) -> String {
-    let rate = |round: &crate::results::Round| round.rate(&row.workload);
+    let rate = |round: &Round| round.rate(&row.workload);
     let Some(median) = peer.median(rate) else {
         return "none".to_owned();
     };

@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rusqlite::{Connection as Database, params};
 use wharf_tests::command::say;
 use wharf_tests::content::{self, MANIFEST, Random, sha256};
 use wharf_tests::http::{Body, Connection, Request};
+use wharf_tests::seed;
 use wharf_tests::talk::{Client, ask, delete, files, get, push, put};
 use wharf_tests::wharf::Server;
 
@@ -222,28 +222,9 @@ fn stored(server: &Server) -> Result<usize> {
 
 /// Starts a server whose catalog has many rows.
 fn start(rows: usize) -> Result<()> {
-    let rows = i64::try_from(rows)?;
     let mut server = Server::start()?;
     server.terminate(PATIENCE)?;
-    let mut catalog = Database::open(server.data().join("catalog.db"))?;
-    let transaction = catalog.transaction()?;
-    transaction.execute("INSERT INTO repository (id, name) VALUES (1, 'many')", [])?;
-    for row in 1..=rows {
-        let digest = sha256(&row.to_le_bytes());
-        transaction
-            .prepare_cached("INSERT INTO blob (id, digest, size, location, created_at, verified_at) VALUES (?, ?, 1, ?, unixepoch(), unixepoch())")?
-            .execute(params![row, digest, format!("{row:032x}")])?;
-        transaction
-            .prepare_cached("INSERT INTO repository_blob (repository, blob) VALUES (1, ?)")?
-            .execute([row])?;
-        if row % 2 == 0 {
-            transaction
-                .prepare_cached("INSERT INTO loose_blob (repository, blob, last_used) VALUES (1, ?, unixepoch())")?
-                .execute([row])?;
-        }
-    }
-    transaction.commit()?;
-    drop(catalog);
+    seed::blob_rows(&server.data(), 0, rows.try_into()?)?;
     let clean = server.restart()?;
     server.kill()?;
     let crashed = server.restart()?;

@@ -12,8 +12,7 @@ use wharf_tests::is_long;
 use wharf_tests::talk::{blobs_of, delete, get, manifest_of, push, put};
 use wharf_tests::wharf::Server;
 
-use crate::strace::Tracer;
-use crate::{check, readiness};
+use crate::{check, readiness, strace};
 
 /// What a store does with its disk, and with its disk alone.
 const CALLS: [&str; 12] = [
@@ -82,9 +81,9 @@ fn strike(
     for call in CALLS {
         for nth in depths(call) {
             let at = format!("{fault} at the {nth}. {call} of a thread");
-            let tracer = Tracer::attach(&server, call, fault, nth).with_context(|| at.clone())?;
+            let tracer = strace::attach(&server, call, fault, nth).with_context(|| at.clone())?;
             provoke(&server, &format!("{call}-{nth}"), &mut images).with_context(|| at.clone())?;
-            let struck = tracer.detach()?;
+            let struck = strace::detach(tracer)?;
             images.struck += struck.min(1);
             recover(&mut server, &mut images).with_context(|| at.clone())?;
             let mut http = Connection::open(server.address())?;
