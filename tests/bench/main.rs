@@ -155,3 +155,6 @@ fn chosen(options: &Options) -> Result<Vec<Row>> {
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;
