@@ -36,17 +36,28 @@ fn base() -> &'static [u8] {
 }
 
 impl Blocks {
+    /// None yet: most clients send nothing.
     pub(crate) fn new() -> Self {
-        let mut framed = Vec::with_capacity(BLOCK / FRAME * FRAMED);
-        for frame in base().chunks(FRAME) {
-            framed.extend_from_slice(FRAME_HEAD);
-            framed.extend_from_slice(frame);
-            framed.extend_from_slice(FRAME_END);
+        let (raw, framed) = (Vec::new(), Vec::new());
+        Self { raw, framed }
+    }
+
+    fn raw(&mut self) -> &mut Vec<u8> {
+        if self.raw.is_empty() {
+            self.raw.extend_from_slice(base());
         }
-        Self {
-            raw: base().to_vec(),
-            framed,
+        &mut self.raw
+    }
+
+    fn framed(&mut self) -> &mut Vec<u8> {
+        if self.framed.is_empty() {
+            for frame in base().chunks(FRAME) {
+                self.framed.extend_from_slice(FRAME_HEAD);
+                self.framed.extend_from_slice(frame);
+                self.framed.extend_from_slice(FRAME_END);
+            }
         }
+        &mut self.framed
     }
 
     /// Hands out a part of a content, a block at a time. The part begins at a multiple of a block.
@@ -60,7 +71,7 @@ impl Blocks {
         let (mut at, end) = (from, content.size.min(from + length));
         while at < end {
             let here = length_of(end - at);
-            stamp(&mut self.raw, content.id, at, here, |page| page);
+            stamp(self.raw(), content.id, at, here, |page| page);
             to(&self.raw[..here])?;
             at += here as u64;
         }
@@ -77,14 +88,14 @@ impl Blocks {
         while at < content.size {
             let here = length_of(content.size - at);
             let whole = here / FRAME;
-            stamp(&mut self.framed, content.id, at, whole * FRAME, |page| {
+            stamp(self.framed(), content.id, at, whole * FRAME, |page| {
                 page / FRAME * FRAMED + FRAME_HEAD.len() + page % FRAME
             });
             to(&self.framed[..whole * FRAMED])?;
             let rest = here - whole * FRAME;
             if rest > 0 {
                 let mut frame = format!("{rest:x}\r\n").into_bytes();
-                stamp(&mut self.raw, content.id, at, here, |page| page);
+                stamp(self.raw(), content.id, at, here, |page| page);
                 frame.extend_from_slice(&self.raw[whole * FRAME..here]);
                 frame.extend_from_slice(FRAME_END);
                 to(&frame)?;
@@ -97,7 +108,7 @@ impl Blocks {
     /// A whole content that is small.
     pub(crate) fn small(&mut self, content: Content) -> &[u8] {
         let length = length_of(content.size);
-        stamp(&mut self.raw, content.id, 0, length, |page| page);
+        stamp(self.raw(), content.id, 0, length, |page| page);
         &self.raw[..length]
     }
 

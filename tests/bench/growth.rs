@@ -31,6 +31,17 @@ struct Curve {
     known: Vec<Growth>,
 }
 
+/// A way to measure a curve up to some largest size.
+type Measure = fn(&Peer, Scale, &Path) -> Result<Curve>;
+
+/// How much there is in the end, and how long it is looked at.
+#[derive(Clone, Copy)]
+struct Scale {
+    largest: u64,
+    count: usize,
+    writes: usize,
+}
+
 /// All that can grow. `quick` makes all of it smaller.
 pub(crate) fn all(
     wharf: &Peer,
@@ -38,42 +49,60 @@ pub(crate) fn all(
     only: &[String],
     scratch: &Path,
 ) -> Result<Vec<Growth>> {
-    let scale = if quick { 1000 } else { 1 };
-    let curves: [(&str, fn(&Peer, u64, &Path) -> Result<Curve>, u64); 4] = [
+    let curves: [(&str, Measure, u64); 4] = [
         ("tags", tags, 100_000),
         ("repositories", repositories, 100_000),
         ("referrers", referrers, 10_000),
         ("blobs", blobs, 1_000_000),
     ];
     let mut all = Vec::new();
-    for (name, curve, largest) in curves {
+    for (name, measure, largest) in curves {
+        let scale = match quick {
+            true => Scale {
+                largest: (largest / 1000).max(100),
+                count: 50,
+                writes: 10,
+            },
+            false => Scale {
+                largest,
+                count: COUNT,
+                writes: WRITES,
+            },
+        };
         if only.is_empty() || only.iter().any(|only| name.contains(only.as_str())) {
-            let curve = curve(wharf, (largest / scale).max(100), scratch)?;
-            all.extend(curve.known);
+            all.extend(measure(wharf, scale, scratch)?.known);
         }
     }
     Ok(all)
 }
 
-fn tags(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
+fn tags(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     let server = wharf.start(scratch, Variant::Plain)?;
     let place = &server.place;
     let mut curve = Curve::new("tags of a repository");
     let mut tags = Tags::new(0)?;
     tags.prepare(place)?;
-    for size in STEPS.map(|step| largest / step) {
+    for size in STEPS.map(|step| scale.largest / step) {
         tags.grow(place, size)?;
-        curve.latency(place, size, "manifest GET by tag", COUNT, |worker, _| {
-            tags.get(worker)
-        })?;
-        curve.latency(place, size, "page of 100 tags", COUNT, |worker, index| {
-            tags.operate(place, worker, index)
-        })?;
+        curve.latency(
+            place,
+            size,
+            "manifest GET by tag",
+            scale.count,
+            |worker, _| tags.get(worker),
+        )?;
+        curve.latency(
+            place,
+            size,
+            "page of 100 tags",
+            scale.count,
+            |worker, index| tags.operate(place, worker, index),
+        )?;
         curve.latency(
             place,
             size,
             "manifest PUT by tag",
-            WRITES,
+            scale.writes,
             |worker, index| tags.put(worker, size + index as u64),
         )?;
         curve.memory(place, size)?;
@@ -81,26 +110,26 @@ fn tags(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
     Ok(curve)
 }
 
-fn repositories(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
+fn repositories(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     let server = wharf.start(scratch, Variant::Plain)?;
     let place = &server.place;
     let mut curve = Curve::new("repositories");
     let mut catalog = Catalog::new(0)?;
     catalog.prepare(place)?;
-    for size in STEPS.map(|step| largest / step) {
+    for size in STEPS.map(|step| scale.largest / step) {
         catalog.grow(place, size)?;
         curve.latency(
             place,
             size,
             "manifest HEAD in one of them",
-            COUNT,
+            scale.count,
             |worker, _| catalog.head(worker),
         )?;
         curve.latency(
             place,
             size,
             "page of 100 repositories",
-            COUNT,
+            scale.count,
             |worker, index| catalog.operate(place, worker, index),
         )?;
         curve.memory(place, size)?;
@@ -108,24 +137,24 @@ fn repositories(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
     Ok(curve)
 }
 
-fn referrers(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
+fn referrers(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     let server = wharf.start(scratch, Variant::Plain)?;
     let place = &server.place;
     let mut curve = Curve::new("referrers of a subject");
     let mut referrers = Referrers::new(0)?;
     referrers.prepare(place)?;
     let mut before = 0;
-    for size in STEPS.map(|step| largest / step) {
+    for size in STEPS.map(|step| scale.largest / step) {
         referrers.grow(place, size)?;
         curve.latency(
             place,
             size,
             "page of 100 referrers",
-            COUNT,
+            scale.count,
             |worker, index| referrers.operate(place, worker, index),
         )?;
         // What is added here counts for the next size.
-        let writes = WRITES.min(usize::try_from(size - before)?);
+        let writes = scale.writes.min(usize::try_from(size - before)?);
         curve.latency(place, size, "referrer PUT", writes, |worker, _| {
             referrers.put(worker)
         })?;
@@ -136,11 +165,11 @@ fn referrers(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
 }
 
 /// Rows without files, among which are some blobs that are there.
-fn blobs(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
+fn blobs(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     let mut server: Option<Running> = None;
     let mut curve = Curve::new("blobs");
     let mut before = 0;
-    for size in STEPS.map(|step| largest / step) {
+    for size in STEPS.map(|step| scale.largest / step) {
         let running = match server.take() {
             Some(running) => running,
             None => wharf.start(scratch, Variant::Plain)?,
@@ -156,11 +185,11 @@ fn blobs(wharf: &Peer, largest: u64, scratch: &Path) -> Result<Curve> {
         );
         let heads: Workload = "head-blob:1000:1:1".parse()?;
         for (label, workload, count) in [
-            ("blob HEAD", heads, COUNT),
+            ("blob HEAD", heads, scale.count),
             (
                 "blob push",
-                format!("push:1KiB:{WRITES}:1").parse()?,
-                WRITES,
+                format!("push:1KiB:{}:1", scale.writes).parse()?,
+                scale.writes,
             ),
         ] {
             let load = loads::load(workload)?;

@@ -47,7 +47,7 @@ impl Load for Mixed {
     }
 
     fn operate(&self, _: &Place, worker: &mut Worker, index: usize) -> Result<u64> {
-        if index % PUSHES_IN == 0 {
+        if index.is_multiple_of(PUSHES_IN) {
             let index = index / PUSHES_IN;
             let (content, digest) = (self.pushed.contents[index], &self.pushed.digests[index]);
             return talk::push_blob(worker, &self.pushed.repository, content, digest);

@@ -43,10 +43,9 @@ pub(crate) fn svg(results: &Results) -> String {
         let (x, colour) = (x(ratio), if ratio > 1.0 { "#ddd" } else { "#666" });
         let _ = writeln!(
             svg,
-            r#"<line x1="{x:.1}" y1="{:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="{colour}"/><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="{}">{ratio}×</text>"#,
+            r##"<line x1="{x:.1}" y1="{:.1}" x2="{x:.1}" y2="{bottom:.1}" stroke="{colour}"/><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#555">{ratio}×</text>"##,
             TOP - 6.0,
-            TOP - 10.0,
-            "#555"
+            TOP - 10.0
         );
     }
     for (line, (row, ratio)) in rows.iter().enumerate() {
