@@ -10,7 +10,8 @@ use wharf_tests::seed;
 use crate::crowd;
 use crate::loads::{self, Catalog, Load, Place, Referrers, Tags};
 use crate::results::{Growth, GrowthPoint};
-use crate::servers::{Peer, Running, Variant};
+use crate::running::Running;
+use crate::servers::{Peer, Variant};
 use crate::statistics::{percentile, slope};
 use crate::workload::Workload;
 

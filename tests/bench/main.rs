@@ -22,6 +22,7 @@ mod process;
 mod report;
 mod results;
 mod rows;
+mod running;
 mod servers;
 mod statistics;
 mod wire;

@@ -10,7 +10,8 @@ use crate::crowd::{self, Worker};
 use crate::loads::{self, Load};
 use crate::results::{PeerResult, Round, RowResult};
 use crate::rows::Row;
-use crate::servers::{Peer, Running};
+use crate::running::Running;
+use crate::servers::Peer;
 
 /// Measures a row.
 pub(crate) fn row(row: &Row, peers: &[Peer], rounds: usize, scratch: &Path) -> Result<RowResult> {
@@ -26,7 +27,7 @@ pub(crate) fn row(row: &Row, peers: &[Peer], rounds: usize, scratch: &Path) -> R
     Ok(RowResult {
         label: row.label.clone(),
         workload: row.workload,
-        target: row.target,
+        target: row.target.clone(),
         peers: results,
     })
 }

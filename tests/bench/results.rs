@@ -9,6 +9,7 @@ use crate::crowd::Lap;
 use crate::rows::Target;
 use crate::statistics::{median, percentile, range};
 use crate::workload::Workload;
+use crate::{REFERENCE, SUBJECT};
 
 /// All that is known.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -160,11 +161,6 @@ impl RowResult {
         self.peer(name)?
             .median(|round| round.cpu(round.server_cpu_seconds, &self.workload))
     }
-
-    /// How many times as fast as another a registry is.
-    pub(crate) fn ratio(&self, name: &str, other: &str) -> Option<f64> {
-        Some(self.rate(name)? / self.rate(other)?)
-    }
 }
 
 impl Results {
@@ -178,6 +174,34 @@ impl Results {
         let text = serde_json::to_string_pretty(self)?;
         std::fs::write(file, text + "\n")
             .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// How many times as fast as the registry that it is compared with wharf is: in the same row, unless its target says
+    /// otherwise.
+    pub(crate) fn ratio(&self, row: &RowResult) -> Option<f64> {
+        let other = match &row.target.than {
+            Some(label) => self.rows.iter().find(|other| other.label == *label)?,
+            None => row,
+        };
+        Some(row.rate(SUBJECT)? / other.rate(REFERENCE)?)
+    }
+
+    /// Whether all that was asked for in a row is so; nothing where that is not known.
+    pub(crate) fn is_met(&self, row: &RowResult) -> Option<bool> {
+        let Target {
+            ratio, rate, cpu, ..
+        } = &row.target;
+        let mut met = Vec::new();
+        if let Some(ratio) = ratio {
+            met.push(self.ratio(row)? >= *ratio);
+        }
+        if let Some(rate) = rate {
+            met.push(row.rate(SUBJECT)? >= *rate);
+        }
+        if let Some(cpu) = cpu {
+            met.push(row.cpu(SUBJECT)? <= *cpu);
+        }
+        (!met.is_empty()).then(|| met.iter().all(|met| *met))
     }
 
     /// The most memory that a registry had in any row.

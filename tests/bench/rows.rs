@@ -17,10 +17,13 @@ pub(crate) struct Row {
 }
 
 /// What is asked of wharf in a row.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Target {
     /// Times as fast as distribution in the same run.
     pub(crate) ratio: Option<f64>,
+    /// The row in which distribution is looked at for that, if it is not this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) than: Option<String>,
     /// Operations in a second.
     pub(crate) rate: Option<f64>,
     /// Seconds of processor time for a gigabyte, or microseconds for an operation.
@@ -117,20 +120,28 @@ const ROWS: [(&str, &str, f64, Option<f64>); 21] = [
     ),
 ];
 
-/// Rows in which distribution has nothing to say: a rate is asked for, or that of the row of the same kind above.
-const ALONE: [(&str, &str, Option<f64>); 3] = [
+/// Lists that take too long to fill in distribution, and the row that their ratio is to: label, workload, ratio, row.
+const LARGE: [(&str, &str, f64, &str); 2] = [
     (
-        "referrers, 100 among 200, c=4",
-        "referrers:200:4000:4",
-        Some(4000.0),
+        "tags, 100 among 100,000, c=4",
+        "tags:100000:4000:4",
+        8.0,
+        "tags, 100 among 1,000, c=4",
     ),
-    ("tags, 100 among 100,000, c=4", "tags:100000:4000:4", None),
     (
         "catalog, 100 among 100,000, c=4",
         "catalog:100000:4000:4",
-        None,
+        15.0,
+        "catalog, 100 among 2,000, c=4",
     ),
 ];
+
+/// What distribution does not know at all.
+const REFERRERS: (&str, &str, f64) = (
+    "referrers, 100 among 200, c=4",
+    "referrers:200:4000:4",
+    4000.0,
+);
 
 /// The rows of a whole run.
 pub(crate) fn all() -> anyhow::Result<Vec<Row>> {
@@ -146,23 +157,30 @@ pub(crate) fn all() -> anyhow::Result<Vec<Row>> {
             target: Target {
                 ratio: Some(ratio),
                 cpu,
-                rate: None,
+                ..Target::default()
             },
             ..Row::of(label, workload.parse()?)
         });
     }
-    for (label, workload, rate) in ALONE {
-        let target = Target {
-            rate,
-            ..Target::default()
-        };
-        let alone = rate.is_none();
+    for (label, workload, ratio, than) in LARGE {
         rows.push(Row {
-            target,
-            alone,
+            target: Target {
+                ratio: Some(ratio),
+                than: Some(than.to_owned()),
+                ..Target::default()
+            },
+            alone: true,
             ..Row::of(label, workload.parse()?)
         });
     }
+    let (label, workload, rate) = REFERRERS;
+    rows.push(Row {
+        target: Target {
+            rate: Some(rate),
+            ..Target::default()
+        },
+        ..Row::of(label, workload.parse()?)
+    });
     Ok(rows)
 }
 

@@ -1,25 +1,24 @@
 //! The registries that are measured, each started on a directory of its own.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use wharf_tests::bed::{Bed, Tool};
-use wharf_tests::command::{output, tail, wait_for};
+use wharf_tests::command::{output, tail};
 use wharf_tests::wharf;
 
 use crate::loads::Place;
 use crate::process::Process;
+use crate::running::{READY, Running};
 
 /// The version that the test bed builds.
 pub(crate) const DISTRIBUTION: &str = "v3.1.2";
-const READY: Duration = Duration::from_secs(60);
 
 /// A registry that can be measured.
 #[derive(Clone, Debug)]
@@ -46,15 +45,6 @@ pub(crate) enum Variant {
     Logging,
     /// With a grace of a second, so that garbage is collected while we look.
     Collecting,
-}
-
-/// A registry that runs. Dropping it ends it, and takes its data away.
-pub(crate) struct Running {
-    pub(crate) place: Place,
-    /// From its start to its first answer.
-    pub(crate) startup: Duration,
-    child: Option<Child>,
-    dir: Option<TempDir>,
 }
 
 impl Peer {
@@ -134,7 +124,8 @@ impl Peer {
         self.spawn(dir, variant)
     }
 
-    fn spawn(&self, dir: TempDir, variant: Variant) -> Result<Running> {
+    /// Starts it on the directory of an earlier life, or on a new one.
+    pub(crate) fn spawn(&self, dir: TempDir, variant: Variant) -> Result<Running> {
         let data = dir.path().join("data");
         // Nobody else takes ports here in between.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -235,58 +226,6 @@ health:
 ",
         data.display()
     )
-}
-
-impl Running {
-    /// Ends it in an orderly way, and starts it again on the same data, with which something is done in between.
-    pub(crate) fn again(
-        mut self,
-        peer: &Peer,
-        between: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Self> {
-        let (child, dir) = (self.child.take(), self.dir.take());
-        let mut child = child.context("it is not ours")?;
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let ended = wait_for(&mut child, READY)?;
-        ensure!(ended.is_some(), "{} does not end", peer.name);
-        let dir = dir.context("it has no directory")?;
-        between(&dir.path().join("data"))?;
-        peer.spawn(dir, Variant::Plain)
-    }
-
-    /// Waits for the first answer.
-    fn wait(&mut self) -> Result<()> {
-        let address = self.place.address;
-        let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let child = self.child.as_mut().context("it is not ours")?;
-        let deadline = Instant::now() + READY;
-        loop {
-            let answered = TcpStream::connect(address).and_then(|mut stream| {
-                stream.write_all(request.as_bytes())?;
-                let mut answer = [0; 12];
-                stream.read_exact(&mut answer)?;
-                Ok(answer == *b"HTTP/1.1 200")
-            });
-            if answered.unwrap_or(false) {
-                return Ok(());
-            }
-            if let Some(status) = child.try_wait()? {
-                bail!("it ended at once ({status})");
-            }
-            ensure!(Instant::now() < deadline, "it does not answer");
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }
 
 /// `NAME=URL,PID`: a registry that runs already; `NAME=FILE`: another binary of wharf.

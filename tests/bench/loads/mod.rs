@@ -14,11 +14,13 @@ mod lists;
 mod mixed;
 mod pull;
 mod push;
+mod referrers;
 mod small;
 mod talk;
 
 pub(crate) use image::image_of;
-pub(crate) use lists::{Catalog, Referrers, Tags};
+pub(crate) use lists::{Catalog, Tags};
+pub(crate) use referrers::Referrers;
 
 /// A workload on its way. It holds what must be known before the clock starts, such as digests, and is the same for each server.
 pub(crate) trait Load: Sync {

@@ -20,7 +20,7 @@ pub(crate) fn svg(results: &Results) -> String {
     let rows: Vec<(&RowResult, f64)> = results
         .rows
         .iter()
-        .filter_map(|row| Some((row, row.ratio(SUBJECT, REFERENCE)?)))
+        .filter_map(|row| Some((row, results.ratio(row)?)))
         .collect();
     let targets = rows.iter().filter_map(|(row, _)| row.target.ratio);
     let greatest = rows
@@ -52,10 +52,9 @@ pub(crate) fn svg(results: &Results) -> String {
         let y = TOP + line as f64 * LINE;
         let (one, end) = (x(1.0), x(*ratio));
         let (start, width) = (one.min(end), (end - one).abs().max(1.0));
-        let colour = if row.target.ratio.is_none_or(|target| *ratio >= target) {
-            "#2a78b8"
-        } else {
-            "#c8553d"
+        let colour = match row.target.ratio {
+            Some(target) if *ratio < target => "#c8553d",
+            _ => "#2a78b8",
         };
         let middle = y + BAR / 2.0 + 4.0;
         let _ = writeln!(

@@ -48,7 +48,7 @@ fn rows(results: &Results) -> String {
                 peer.map_or("–".to_owned(), |peer| cell(row, peer))
             );
         }
-        let ratio = row.ratio(SUBJECT, REFERENCE);
+        let ratio = results.ratio(row);
         let ratio = ratio.map_or("–".to_owned(), |ratio| format!("**{ratio:.2}**"));
         let subject = row.peer(SUBJECT);
         let latency = subject.map_or("–".to_owned(), |peer| {
@@ -67,7 +67,11 @@ fn rows(results: &Results) -> String {
             text,
             " {ratio}{} | {latency} | {client} | {} |",
             target(row),
-            met(row)
+            match results.is_met(row) {
+                Some(true) => "yes",
+                Some(false) => "**no**",
+                None => "–",
+            }
         );
     }
     text
@@ -80,9 +84,7 @@ pub(crate) fn line(row: &RowResult) -> String {
         .iter()
         .map(|peer| format!("{} {}", peer.name, cell(row, peer)))
         .collect();
-    let ratio = row.ratio(SUBJECT, REFERENCE);
-    let ratio = ratio.map_or(String::new(), |ratio| format!(" = {ratio:.2}"));
-    format!("{}: {}{ratio}{}", row.label, peers.join(" | "), target(row))
+    format!("{}: {}{}", row.label, peers.join(" | "), target(row))
 }
 
 /// The median, its range, and the processor time.
@@ -131,29 +133,6 @@ fn target(row: &RowResult) -> String {
     match asked.is_empty() {
         true => String::new(),
         false => format!(" ({})", asked.join("; ")),
-    }
-}
-
-/// Whether all that was asked for is so; nothing where that is not known.
-pub(crate) fn is_met(row: &RowResult) -> Option<bool> {
-    let mut met = Vec::new();
-    if let Some(ratio) = row.target.ratio {
-        met.push(row.ratio(SUBJECT, REFERENCE)? >= ratio);
-    }
-    if let Some(rate) = row.target.rate {
-        met.push(row.rate(SUBJECT)? >= rate);
-    }
-    if let Some(cpu) = row.target.cpu {
-        met.push(row.cpu(SUBJECT)? <= cpu);
-    }
-    (!met.is_empty()).then(|| met.iter().all(|met| *met))
-}
-
-fn met(row: &RowResult) -> &'static str {
-    match is_met(row) {
-        Some(true) => "yes",
-        Some(false) => "**no**",
-        None => "–",
     }
 }
 
