@@ -1,7 +1,7 @@
 //! A registry while it runs.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -42,29 +42,27 @@ impl Running {
         between(&dir.path().join("data"))?;
         peer.spawn(dir, Variant::Plain)
     }
+}
 
-    /// Waits for the first answer.
-    pub(crate) fn wait(&mut self) -> Result<()> {
-        let address = self.place.address;
-        let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let child = self.child.as_mut().context("it is not ours")?;
-        let deadline = Instant::now() + READY;
-        loop {
-            let answered = TcpStream::connect(address).and_then(|mut stream| {
-                stream.write_all(request.as_bytes())?;
-                let mut answer = [0; 12];
-                stream.read_exact(&mut answer)?;
-                Ok(answer == *b"HTTP/1.1 200")
-            });
-            if answered.unwrap_or(false) {
-                return Ok(());
-            }
-            if let Some(status) = child.try_wait()? {
-                bail!("it ended at once ({status})");
-            }
-            ensure!(Instant::now() < deadline, "it does not answer");
-            std::thread::sleep(Duration::from_micros(200));
+/// Waits for a registry's first answer.
+pub(crate) fn wait(child: &mut Child, address: SocketAddr) -> Result<()> {
+    let request = format!("GET /v2/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let deadline = Instant::now() + READY;
+    loop {
+        let answered = TcpStream::connect(address).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer)?;
+            Ok(answer == *b"HTTP/1.1 200")
+        });
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended at once ({status})");
         }
+        if answered.unwrap_or(false) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it does not answer");
+        std::thread::sleep(Duration::from_micros(200));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,13 @@ use wharf_tests::wharf;
 
 use crate::loads::Place;
 use crate::process::Process;
-use crate::running::{READY, Running};
+use crate::running::{self, READY, Running};
 
 /// The version that the test bed builds.
 pub(crate) const DISTRIBUTION: &str = "v3.1.2";
+
+/// How often a registry is started on another port.
+const TRIES: usize = 5;
 
 /// A registry that can be measured.
 #[derive(Clone, Debug)]
@@ -127,36 +130,57 @@ impl Peer {
     /// Starts it on the directory of an earlier life, or on a new one.
     pub(crate) fn spawn(&self, dir: TempDir, variant: Variant) -> Result<Running> {
         let data = dir.path().join("data");
-        // Nobody else takes ports here in between.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = dir.path().join("log");
-        let said = File::options().create(true).append(true).open(&log)?;
-        let mut command = self.command(dir.path(), &data, address, variant)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(said.try_clone()?)
-            .stderr(said);
-        let started = Instant::now();
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.name))?;
-        let mut running = Running {
+        let mut tries = 0;
+        let (address, child, startup) = loop {
+            // Free now; somebody else may take it before the registry does.
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            let command = self.command(dir.path(), &data, address, variant)?;
+            tries += 1;
+            match self.attempt(command, address, dir.path()) {
+                Ok((child, startup)) => break (address, child, startup),
+                Err(error) if tries == TRIES => return Err(error),
+                Err(_) => {}
+            }
+        };
+        Ok(Running {
             place: Place {
                 address,
                 process: Process(child.id()),
                 data: Some(data),
                 stores_once: matches!(self.how, How::Wharf(_)),
             },
-            startup: Duration::ZERO,
+            startup,
             child: Some(child),
             dir: Some(dir),
-        };
-        running.wait().with_context(|| {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            format!("{} does not get ready: {}", self.name, tail(&said, 10))
-        })?;
-        running.startup = started.elapsed();
-        Ok(running)
+        })
+    }
+
+    fn attempt(
+        &self,
+        mut command: Command,
+        address: SocketAddr,
+        dir: &Path,
+    ) -> Result<(Child, Duration)> {
+        let log = dir.join("log");
+        let said = File::options().create(true).append(true).open(&log)?;
+        command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone()?)
+            .stderr(said);
+        let started = Instant::now();
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        match running::wait(&mut child, address) {
+            Ok(()) => Ok((child, started.elapsed())),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                let what = format!("{} does not get ready: {}", self.name, tail(&said, 10));
+                Err(error.context(what))
+            }
+        }
     }
 
     fn command(
