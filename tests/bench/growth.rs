@@ -23,6 +23,9 @@ const COUNT: usize = 3000;
 /// Of those that wait for the disk.
 const WRITES: usize = 500;
 
+/// What is looked at again and again.
+const FEW: u64 = 100;
+
 /// The sizes: how much smaller than the largest they are.
 const STEPS: [u64; 3] = [100, 10, 1];
 
@@ -85,12 +88,12 @@ fn tags(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     tags.prepare(place)?;
     for size in STEPS.map(|step| scale.largest / step) {
         tags.grow(place, size)?;
-        curve.latency(
+        curve.points_of(
             place,
             size,
             "manifest GET by tag",
-            scale.count,
-            |worker, _| tags.get(worker),
+            scale,
+            |worker, number| tags.get(worker, number),
         )?;
         curve.latency(
             place,
@@ -119,13 +122,9 @@ fn repositories(wharf: &Peer, scale: Scale, scratch: &Path) -> Result<Curve> {
     catalog.prepare(place)?;
     for size in STEPS.map(|step| scale.largest / step) {
         catalog.grow(place, size)?;
-        curve.latency(
-            place,
-            size,
-            "manifest HEAD in one of them",
-            scale.count,
-            |worker, _| catalog.head(worker),
-        )?;
+        curve.points_of(place, size, "manifest HEAD", scale, |worker, number| {
+            catalog.head(worker, number)
+        })?;
         curve.latency(
             place,
             size,
@@ -209,6 +208,31 @@ impl Curve {
     fn new(of: &'static str) -> Self {
         let known = Vec::new();
         Self { of, known }
+    }
+
+    /// Looks at one after the other, and at few again and again: a server remembers what was asked for of late, and how much of
+    /// all that is must not look like growth.
+    fn points_of(
+        &mut self,
+        place: &Place,
+        size: u64,
+        label: &str,
+        scale: Scale,
+        operation: impl Fn(&mut crowd::Worker, u64) -> Result<u64> + Sync,
+    ) -> Result<()> {
+        let once = scale.largest / STEPS[0];
+        let label_once = format!("{label}, each once");
+        self.latency(
+            place,
+            size,
+            &label_once,
+            usize::try_from(once)?,
+            |worker, index| operation(worker, index as u64 * (size / once)),
+        )?;
+        let label_again = format!("{label}, few again and again");
+        self.latency(place, size, &label_again, scale.count, |worker, index| {
+            operation(worker, index as u64 % FEW.min(size))
+        })
     }
 
     fn latency(

@@ -313,10 +313,22 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn freeze(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Lets it go on after [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         let child = self.child.as_ref().context("wharf serve does not run")?;
         let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::STOP)
-            .context("cannot send SIGSTOP to wharf")
+        rustix::process::kill_process(pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to wharf"))
     }
 
     /// Asks it to end with SIGTERM and waits; `None` if it was not running.

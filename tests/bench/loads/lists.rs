@@ -88,9 +88,9 @@ impl Tags {
         format!("/v2/{repository}/tags/list?n={PAGE}&last={last}")
     }
 
-    /// Gets the manifest of one of the tags.
-    pub(crate) fn get(&self, worker: &mut Worker) -> Result<u64> {
-        let tag = Self::name(anywhere(worker, self.size)?);
+    /// Gets the manifest of a tag.
+    pub(crate) fn get(&self, worker: &mut Worker, number: u64) -> Result<u64> {
+        let tag = Self::name(number);
         let target = format!("/v2/{}/manifests/{tag}", self.stock.repository());
         let answer = worker.wire.send("GET", &target, &talk::accept(), b"")?;
         Ok(answer.expect(200, "a manifest by its tag")?.bytes)
@@ -183,9 +183,9 @@ impl Catalog {
         format!("/v2/_catalog?n={PAGE}&last={last}")
     }
 
-    /// Asks for the manifest of one of the repositories.
-    pub(crate) fn head(&self, worker: &mut Worker) -> Result<u64> {
-        let repository = self.name(anywhere(worker, self.size)?);
+    /// Asks for the manifest of a repository.
+    pub(crate) fn head(&self, worker: &mut Worker, number: u64) -> Result<u64> {
+        let repository = self.name(number);
         let target = format!("/v2/{repository}/manifests/v1");
         let answer = worker.wire.send("HEAD", &target, &talk::accept(), b"")?;
         answer.expect(200, "a manifest by its tag")?;

@@ -80,8 +80,14 @@ fn a_full_disk_refuses_uploads_and_nothing_else_and_recovers_by_itself() -> Resu
     let mut http = Connection::open(small.server.address())?;
     push_image(&mut http, "app", "v1")?;
     let large = push(&mut http, "app", &Random::new(1).bytes(8 << 20))?;
+    // It must not notice before the disk is full: the filler would eat what it gives up then.
+    small.server.freeze()?;
     small.fill()?;
+    small.server.thaw()?;
     small.is("disk-full")?;
+    until(PATIENCE, &0, || {
+        Ok(fs::metadata(small.server.data().join("ballast")).map_or(0, |ballast| ballast.len()))
+    })?;
 
     let refused = http.send(Request::new("POST", "/v2/app/blobs/uploads/"))?;
     ensure!(
