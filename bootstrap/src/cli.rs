@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Down(DownArgs),
     /// Say what is up, and whether it works
     Status(StatusArgs),
+    /// Lead a port of this machine to the registry, or to a Service, through the cluster's API
+    Forward(crate::forward::ForwardArgs),
     /// Serve a registry
     Serve(crate::serve::ServeArgs),
     /// Collect garbage now: blobs that nothing needs, abandoned uploads, orphaned files
@@ -157,7 +159,7 @@ pub(crate) fn completion(shell: clap_complete::Shell) -> String {
 }
 
 /// `90s`, `5m`, `1h`, or seconds; a day at most.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     bounded_duration(text, 86_400).ok_or_else(|| complaint("24h"))
 }
 

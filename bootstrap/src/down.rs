@@ -12,6 +12,7 @@ use crate::data;
 use crate::docker::Docker;
 use crate::environment::{self, Home, Record, Stage};
 use crate::exit::Code;
+use crate::forward;
 use crate::kube::Kube;
 use crate::output::{self, Steps};
 use crate::up::is_made_by_wharf;
@@ -72,6 +73,9 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             .await?;
         record.stage = Stage::Deleted { unfinished_since };
         home.write(&record)?;
+    }
+    if args.purge {
+        forward::stop_all_of(&cluster.context()).await?;
     }
     if args.purge && data.exists() {
         let purge = async {

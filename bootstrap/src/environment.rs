@@ -233,6 +233,11 @@ fn state_directory() -> anyhow::Result<PathBuf> {
     Ok(base("XDG_STATE_HOME", ".local/state")?.join("wharf/clusters"))
 }
 
+/// Where the forwards that run are described.
+pub(crate) fn forwards_directory() -> anyhow::Result<PathBuf> {
+    Ok(base("XDG_STATE_HOME", ".local/state")?.join("wharf/forwards"))
+}
+
 fn base(variable: &str, below_home: &str) -> anyhow::Result<PathBuf> {
     // The standard says that a relative path is to be ignored.
     let set = std::env::var_os(variable)

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 pub(crate) enum Code {
     /// Something failed that no other code describes.
     Failure = 1,
+    /// It was typed wrong.
+    Usage = 2,
     /// Something that the machine must have is missing: an engine, a program, a permission.
     Prerequisite = 3,
     /// What was asked about does not exist.
@@ -31,6 +33,23 @@ impl Code {
             message: message.into(),
         }
         .into()
+    }
+
+    /// The code that another run of this program ended with.
+    pub(crate) fn of_program(code: Option<i32>) -> Self {
+        let all = [
+            Self::Usage,
+            Self::Prerequisite,
+            Self::NotFound,
+            Self::Conflict,
+            Self::Unhealthy,
+            Self::Timeout,
+            Self::Interrupted,
+        ];
+        let found = all
+            .into_iter()
+            .find(|known| Some(i32::from(*known as u8)) == code);
+        found.unwrap_or(Self::Failure)
     }
 
     /// The code that an error carries; a plain failure where it carries none.

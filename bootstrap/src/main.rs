@@ -9,6 +9,7 @@ mod docker;
 mod down;
 mod environment;
 mod exit;
+mod forward;
 mod health;
 mod image;
 mod kube;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             interactive(down::run(args), &go_on)
         }
         Command::Status(args) => interactive(status::run(args), "nothing was changed"),
+        Command::Forward(args) => forward::run(args),
         Command::Gc(args) => operator(store::gc(args)),
         Command::Scrub(args) => operator(store::scrub(args)),
         Command::Image(command) => operator(store::image(command)),

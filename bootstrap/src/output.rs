@@ -116,16 +116,32 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// Sends the program's log to standard error, unless `WHARF_LOG` asks for more or less.
 pub(crate) fn log_to_stderr(default: &str, format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG_FILTER")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(default))
         .with_writer(std::io::stderr);
     // A second initialisation has nothing to add to the first.
     let _ = match format {
         LogFormat::Text => log.with_ansi(has_colour()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+}
+
+/// Sends the program's log to a writer of its own, unless `WHARF_LOG_FILTER` asks for more or less.
+pub(crate) fn log_to<W>(default: &str, writer: W)
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter(default))
+        .with_writer(writer)
+        .with_ansi(false);
+    // A second initialisation has nothing to add to the first.
+    let _ = log.try_init();
+}
+
+fn filter(default: &str) -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::try_from_env("WHARF_LOG_FILTER")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default))
 }
 
 /// What a log's lines look like.

@@ -36,6 +36,11 @@ pub(super) fn require() -> anyhow::Result<()> {
     process::require("kind", &format!("install it with `{kind}`"))
 }
 
+/// The context that kind writes for a cluster.
+pub(super) fn context(name: &ClusterName) -> String {
+    format!("kind-{name}")
+}
+
 impl Kind {
     pub(super) fn new(name: ClusterName, docker: Docker) -> Self {
         Self { name, docker }
@@ -45,7 +50,7 @@ impl Kind {
 #[async_trait]
 impl Cluster for Kind {
     fn context(&self) -> String {
-        format!("kind-{}", self.name)
+        context(&self.name)
     }
 
     async fn nodes(&self) -> anyhow::Result<Vec<Node>> {

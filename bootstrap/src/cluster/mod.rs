@@ -49,6 +49,13 @@ pub(crate) fn named(args: &ClusterArgs, docker: Docker) -> Box<dyn Cluster> {
     }
 }
 
+/// The context of the cluster that the arguments name.
+pub(crate) fn context(args: &ClusterArgs) -> String {
+    match args.provider {
+        Provider::Auto | Provider::Kind => kind::context(&args.name),
+    }
+}
+
 /// Fails unless the programs that make clusters are here.
 pub(crate) fn require_programs(args: &ClusterArgs) -> anyhow::Result<()> {
     match args.provider {

@@ -1,6 +1,7 @@
 //! The cluster's API: what is applied to it, and waiting until it is true.
 
 mod apply;
+mod forward;
 mod manifests;
 mod wait;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use anyhow::Context;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,11 +22,16 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use tower::ServiceBuilder;
 
+use crate::exit::Code;
 use crate::health::Health;
 use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, SERVICE_PORT};
 use crate::resolve::resolve;
+pub(crate) use forward::{Kind, Port, Target, Tunnel};
 pub(crate) use manifests::{Manifests, environment, probe_pod};
 pub(crate) use wait::{Condition, wait_until};
+
+/// How long a connection may be silent before the API server is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A cluster's API.
 #[derive(Clone)]
@@ -48,16 +55,49 @@ pub(crate) struct ClusterNode {
 impl Kube {
     /// Connects by a kubeconfig's current context.
     pub(crate) async fn connect(kubeconfig: &str) -> anyhow::Result<Self> {
-        // Someone else may have installed one before; it is the same.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let kubeconfig =
             Kubeconfig::from_yaml(kubeconfig).context("reading the cluster's kubeconfig")?;
-        let config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Self::with(kubeconfig, KubeConfigOptions::default()).await
+    }
+
+    /// Connects by a context of the user's own kubeconfig.
+    pub(crate) async fn of_context(context: &str) -> anyhow::Result<Self> {
+        let kubeconfig = Kubeconfig::read().context("reading the kubeconfig")?;
+        if !kubeconfig
+            .contexts
+            .iter()
+            .any(|named| named.name == context)
+        {
+            let has: Vec<&str> = kubeconfig
+                .contexts
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect();
+            return Err(Code::NotFound.error(format!(
+                "the kubeconfig has no context {context}: name one with --context (it has: {})",
+                has.join(", ")
+            )));
+        }
+        let options = KubeConfigOptions {
+            context: Some(context.to_owned()),
+            ..KubeConfigOptions::default()
+        };
+        Self::with(kubeconfig, options).await
+    }
+
+    async fn with(kubeconfig: Kubeconfig, options: KubeConfigOptions) -> anyhow::Result<Self> {
+        // Someone else may have installed one before; it is the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
         let config = config.context("reading the cluster's kubeconfig")?;
         Ok(Self {
             client: client(config)?,
         })
+    }
+
+    /// The namespace of what is named without one.
+    pub(crate) fn default_namespace(&self) -> &str {
+        self.client.default_namespace()
     }
 
     /// The cluster's nodes.
@@ -129,6 +169,10 @@ fn client(config: Config) -> anyhow::Result<Client> {
     let mut http = HttpConnector::new_with_resolver(Resolver);
     http.enforce_http(false);
     http.set_connect_timeout(config.connect_timeout);
+    // What is forwarded may be silent for hours; an API server that has gone is noticed all the same.
+    http.set_keepalive(Some(KEEPALIVE));
+    http.set_keepalive_interval(Some(KEEPALIVE));
+    http.set_keepalive_retries(Some(4));
     let https = config
         .rustls_https_connector_with_connector(http)
         .context("setting up TLS for the cluster's API")?;

@@ -88,7 +88,7 @@ async fn reach(to: SocketAddr, hold: Duration) -> Option<TcpStream> {
 }
 
 /// Says 503 in the registry's own way. A silent close would read as "no registry here, perhaps TLS?".
-async fn turn_away(mut client: TcpStream, limits: Limits) {
+pub(super) async fn turn_away(mut client: TcpStream, limits: Limits) {
     const BODY: &str = r#"{"errors":[{"code":"UNAVAILABLE","message":"the registry does not answer; it may be starting: `wharf status` says more"}]}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 5\r\nConnection: close\r\n\r\n{BODY}",

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -80,6 +80,11 @@ pub(crate) async fn run(args: RelayArgs) -> anyhow::Result<ExitCode> {
     }
     serve(doors, to, Limits::default(), crate::signals::stop()).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says to who asked for the registry that it is not there, in the registry's own way.
+pub(crate) async fn turn_away(client: TcpStream) {
+    connection::turn_away(client, Limits::default()).await;
 }
 
 /// Relays until `stop` is done, then lets open transfers finish for a while.
