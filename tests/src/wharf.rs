@@ -47,6 +47,19 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
     command
 }
 
+/// A figure in KiB from what the system says of a process, such as `VmHWM`.
+///
+/// # Errors
+/// It does not run, or there is no such figure.
+pub fn kib(process: u32, what: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let figure = line.and_then(|line| line.trim_matches([':', '\t', ' ']).split(' ').next());
+    figure
+        .and_then(|figure| figure.parse().ok())
+        .with_context(|| format!("no {what} in {status}"))
+}
+
 /// Cargo, the one that runs us where one does.
 #[must_use]
 pub fn cargo() -> Command {
@@ -281,13 +294,7 @@ impl Server {
     /// # Errors
     /// It does not run, or there is no such figure.
     pub fn kib(&self, what: &str) -> Result<u64> {
-        let id = self.id().context("the server does not run")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(what));
-        let figure = line.and_then(|line| line.trim_matches([':', '\t', ' ']).split(' ').next());
-        figure
-            .and_then(|figure| figure.parse().ok())
-            .with_context(|| format!("no {what} in {status}"))
+        kib(self.id().context("the server does not run")?, what)
     }
 
     /// What it has logged so far, in all its lives.

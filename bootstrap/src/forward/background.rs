@@ -34,9 +34,10 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
     let kube = Kube::of_context(&context).await?;
     let target = wish.target.clone().within(kube.default_namespace());
     let files = Files::of(&context, &target)?;
-    if files.hold()?.is_none()
-        && let Some(record) = files.read()
-    {
+    if let Some(entry) = files.hold()? {
+        // Of one that was killed.
+        entry.forget();
+    } else if let Some(record) = files.read() {
         let is_wanted = wish.ports.is_empty()
             || wish.ports.len() == record.ports.len()
                 && wish.ports.iter().zip(&record.ports).all(|(wanted, port)| {
@@ -75,6 +76,9 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
             let _ = timeout(END, stderr.take(1 << 16).read_to_string(&mut words)).await;
         }
         let status = child.wait().await?;
+        if let Some(entry) = files.hold()? {
+            entry.forget();
+        }
         let words = words.trim().trim_start_matches("error: ");
         let words = if words.is_empty() {
             "it does not listen"
