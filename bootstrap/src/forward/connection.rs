@@ -32,7 +32,7 @@ const EARLY_BYTES: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a pod may be silent that cannot be told that its client has ended.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long a client may go on after its pod has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A connection that moves nothing for so long ends when the forward is asked to stop.

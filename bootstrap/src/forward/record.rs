@@ -62,7 +62,7 @@ pub(super) struct Files {
 #[derive(Debug)]
 pub(super) struct Entry {
     files: Files,
-    _lock: File,
+    lock: File,
 }
 
 impl Files {
@@ -127,7 +127,7 @@ impl Files {
                 Ok(()) => {
                     return Ok(Some(Entry {
                         files: self.clone(),
-                        _lock: lock,
+                        lock,
                     }));
                 }
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -167,8 +167,17 @@ impl Entry {
         write().with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Whether others can still find it.
+    pub(super) fn is_known(&self) -> bool {
+        is_at(&self.lock, &self.files.with("lock"))
+    }
+
     /// Removes all files. The lock goes last, and is still held then.
     pub(super) fn forget(self) {
+        if !self.is_known() {
+            // They may be another's by now.
+            return;
+        }
         let log = self.files.log();
         for path in [
             self.files.with("json"),
@@ -226,6 +235,7 @@ mod tests {
         assert_eq!(files.read(), Some(record));
         // Who had opened the lock before it was removed must not take it for the one that counts.
         let stale = File::open(files.with("lock")).unwrap();
+        assert!(entry.is_known());
         entry.forget();
         assert!(!is_at(&stale, &files.with("lock")));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

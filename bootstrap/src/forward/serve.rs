@@ -106,7 +106,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         () = serve(doors, async { let _ = stop.await; }) => {}
         () = report(&entry, &mut record, &seen) => {}
     }
-    tracing::info!("ended, as asked");
+    tracing::info!("ending");
     entry.forget();
     Ok(ExitCode::SUCCESS)
 }
@@ -186,9 +186,9 @@ async fn accept(
     }
 }
 
-/// Keeps the record true. Never done.
+/// Keeps the record true. Done when somebody has removed the files: nobody could find this forward any more.
 async fn report(entry: &Entry, record: &mut Record, seen: &Seen) {
-    loop {
+    while entry.is_known() {
         sleep(REPORT).await;
         let traffic = seen.traffic();
         if traffic != record.traffic {

@@ -63,6 +63,9 @@ pub(crate) fn purge_deletes_them(world: &World) -> Result<()> {
     down(world, &["--purge"])?;
     ensure!(world.nodes()?.is_empty(), "nodes are left");
     ensure!(!world.data().exists(), "{} is left", world.data().display());
+    let forwards = world.cluster.dir().join("state/wharf/forwards");
+    let left = std::fs::read_dir(forwards)?.count();
+    ensure!(left == 0, "a forward into nowhere is left");
     Ok(())
 }
 

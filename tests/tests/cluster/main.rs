@@ -6,6 +6,7 @@ mod again;
 mod create;
 mod doors;
 mod end;
+mod forward;
 mod push;
 mod restart;
 mod up;
@@ -23,7 +24,7 @@ use world::World;
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 22] = [
     ("the images to push are built", world::build_images),
     (
         "Ctrl-C while the cluster is made says how to go on",
@@ -59,6 +60,7 @@ const STEPS: [Step; 19] = [
         doors::pages_of_others_are_refused,
     ),
     ("the walk of the example's README works", walk::as_written),
+    ("a forward leads to the registry", forward::to_the_registry),
     (
         "the registry's operator is heard in its pod",
         again::the_operator_is_heard,
@@ -73,10 +75,18 @@ const STEPS: [Step; 19] = [
         restart::a_push_outlives_the_pod,
     ),
     (
+        "a push through a forward outlives two pods",
+        forward::a_push_outlives_two_pods,
+    ),
+    (
         "`down` deletes the cluster and keeps the images",
         end::down_keeps_the_images,
     ),
     ("`up` has the images again", end::up_has_them_again),
+    (
+        "the forward leads to the new cluster",
+        forward::to_the_new_cluster,
+    ),
     ("`down --purge` deletes everything", end::purge_deletes_them),
     ("`down` once more is harmless", end::down_again),
 ];

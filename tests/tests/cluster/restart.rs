@@ -14,7 +14,7 @@ use crate::world::{LONG, World, start, until};
 
 /// Bytes of the big image that have arrived when the pod is deleted: a tenth.
 const ARRIVED: u64 = 32 << 20;
-const REGISTRY_PODS: [&str; 5] = [
+pub(crate) const REGISTRY_PODS: [&str; 5] = [
     "pods",
     "--namespace",
     "wharf-system",
@@ -65,19 +65,19 @@ pub(crate) fn a_push_outlives_the_pod(world: &World) -> Result<()> {
         before.is_disjoint(&after),
         "the pod was not replaced: {before:?}, {after:?}"
     );
-    what_is_stored_is_whole(world, &world.pushed(&image)?)?;
+    what_is_stored_is_whole(world, "big", &world.pushed(&image)?)?;
     what_comes_back_is_the_same(world, &image)
 }
 
 /// Reads everything of the big image from the registry and hashes it.
-fn what_is_stored_is_whole(world: &World, digest: &str) -> Result<()> {
+pub(crate) fn what_is_stored_is_whole(world: &World, repository: &str, digest: &str) -> Result<()> {
     let get = |path: &str| {
         let mut answers = world.get_everywhere(path)?;
         let answer = answers.swap_remove(0);
         ensure!(answer.status == 200, "{} to {path}", answer.status);
         Ok(answer.body)
     };
-    let manifest = get(&format!("/v2/big/manifests/{digest}"))?;
+    let manifest = get(&format!("/v2/{repository}/manifests/{digest}"))?;
     ensure!(
         sha256(&manifest) == digest,
         "another manifest than {digest}"
@@ -86,7 +86,7 @@ fn what_is_stored_is_whole(world: &World, digest: &str) -> Result<()> {
     let layers = manifest["layers"].as_array().context("no layers")?;
     for descriptor in layers.iter().chain([&manifest["config"]]) {
         let digest = descriptor["digest"].as_str().context("no digest")?;
-        let blob = get(&format!("/v2/big/blobs/{digest}"))?;
+        let blob = get(&format!("/v2/{repository}/blobs/{digest}"))?;
         ensure!(sha256(&blob) == digest, "{digest} is corrupt");
     }
     Ok(())
@@ -133,7 +133,7 @@ fn is_same(one: &Path, other: &Path) -> Result<bool> {
 }
 
 /// Bytes of uploads that have begun and not ended.
-fn open_uploads(folder: &Path) -> Result<u64> {
+pub(crate) fn open_uploads(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)?.flatten() {
         // What ends while it is looked at counts no more.
@@ -148,7 +148,7 @@ fn open_uploads(folder: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-fn registry_pods(world: &World) -> Result<BTreeSet<String>> {
+pub(crate) fn registry_pods(world: &World) -> Result<BTreeSet<String>> {
     let pods = world.get(&REGISTRY_PODS)?;
     let pods = pods["items"].as_array().context("no pods")?;
     let uids = pods
@@ -160,7 +160,7 @@ fn registry_pods(world: &World) -> Result<BTreeSet<String>> {
 }
 
 /// A program that does not outlive the test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

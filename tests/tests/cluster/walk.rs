@@ -6,6 +6,7 @@ use std::process::Child;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::forward;
 use crate::world::{PATIENCE, World, start, until};
 
 const POD: &str = "python-server-run";
@@ -29,6 +30,10 @@ pub(crate) fn as_written(world: &World) -> Result<()> {
     let service = format!("service/{POD}");
     world.kubectl(&["expose", "pod", POD, "--port=80", "--target-port=8080"])?;
     greets(&mut Forward::start(world, &service, "80")?)?;
+    let forward = forward::start(world, &[POD, ":80"])?;
+    let greeting = ask(forward::port(&forward)?)?;
+    ensure!(greeting == GREETING, "{greeting:?}");
+    world.wharf_says(&["forward", "stop", POD])?;
     // And through the Service's own address, from another pod.
     let ask =
         format!("import urllib.request as u; print(u.urlopen('http://{POD}').read().decode())");

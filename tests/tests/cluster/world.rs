@@ -67,6 +67,14 @@ impl World {
         self.cluster.wharf(arguments)
     }
 
+    /// What `wharf` says that must succeed.
+    pub(crate) fn wharf_says(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.wharf(arguments)?;
+        let said = command::output(command.args(["--output", "json"]), LONG)?;
+        let last = said.lines().last().context("it says nothing")?;
+        Ok(serde_json::from_str::<Value>(last)?["result"].take())
+    }
+
     /// `wharf up` as the first one is typed.
     pub(crate) fn up(&self) -> Result<Command> {
         let port = self.port.to_string();
@@ -165,8 +173,11 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // Missing where the test ended before it was made, as are the images.
+        if let Ok(mut stop) = self.wharf(&["forward", "stop", "--all"]) {
+            let _ = command::finish(&mut stop, PATIENCE);
+        }
         for name in ["python-server", "big"] {
-            // Missing where the test ended before it was made.
             let _ = self.docker(&["image", "rm", "--force", &self.image(name)]);
         }
     }

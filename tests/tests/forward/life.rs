@@ -61,6 +61,15 @@ fn one_that_was_killed_is_missed_and_replaced() -> Result<()> {
     Ok(())
 }
 
+/// As when a home is deleted: nobody could find it again, to stop it.
+#[test]
+fn one_whose_files_were_removed_ends() -> Result<()> {
+    let world = World::new(&[(8080, echo()?)])?;
+    let started = world.says(&["start", "app", ":80"])?;
+    std::fs::remove_dir_all(world.home.path().join("state"))?;
+    ends(&started)
+}
+
 #[test]
 fn what_cannot_be_forwarded_is_said_with_a_way_out() -> Result<()> {
     let world = World::new(&[])?;
@@ -105,6 +114,11 @@ fn kill(forward: &Value) -> Result<()> {
     let pid = i32::try_from(forward["pid"].as_i64().context("no process")?)?;
     let pid = Pid::from_raw(pid).context("no process")?;
     kill_process(pid, Signal::KILL)?;
+    ends(forward)
+}
+
+/// Waits until it listens no more.
+fn ends(forward: &Value) -> Result<()> {
     // It is somebody else's child, so its end is seen by what it leaves free.
     let listens = || connect(addresses(forward, 0)?[0]).map(|_| true);
     wharf_tests::talk::until(PATIENCE, &false, || Ok(listens().unwrap_or(false)))
