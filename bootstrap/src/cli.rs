@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Bring up a local cluster with a registry inside, reachable as localhost:5000 from everywhere
     Up(UpArgs),
-    /// Delete the cluster that `wharf up` made; the images stay
+    /// Delete the cluster that `wharf up` made, or take the registry out of one that it adopted; the images stay
     Down(DownArgs),
     /// Say what is up, and whether it works
     Status(StatusArgs),
@@ -69,6 +69,9 @@ pub(crate) struct UpArgs {
     /// Where the images are kept, beyond the cluster's life [default: ~/.local/share/wharf/clusters/NAME]
     #[arg(long, env = "WHARF_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Put the registry into a cluster of that name that exists already, and that somebody else has made
+    #[arg(long, env = "WHARF_ADOPT", conflicts_with_all = ["data", "image"])]
+    pub(crate) adopt: bool,
     /// The node image, if not kind's own default
     #[arg(long, env = "WHARF_KUBERNETES_IMAGE", value_name = "IMAGE")]
     pub(crate) kubernetes_image: Option<String>,
@@ -101,6 +104,9 @@ pub(crate) struct DownArgs {
     /// Delete the images as well
     #[arg(long)]
     pub(crate) purge: bool,
+    /// Delete the cluster even if somebody else has made it
+    #[arg(long)]
+    pub(crate) delete_cluster: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -72,6 +72,11 @@ impl Docker {
         Ok(Self { api, host })
     }
 
+    /// The engine's own API.
+    pub(crate) fn api(&self) -> &bollard::Docker {
+        &self.api
+    }
+
     /// Whether the engine's ports are this machine's: then who has a port can be found out here.
     pub(crate) fn is_local(&self) -> bool {
         !self.host.starts_with("tcp://") && !self.host.starts_with("http://")

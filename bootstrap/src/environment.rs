@@ -52,6 +52,12 @@ pub(crate) enum Stage {
         /// The id of the control plane's node.
         first_node: String,
     },
+    /// Somebody else made the cluster whose first node has this id, and wharf put its registry into it.
+    #[serde(rename_all = "camelCase")]
+    Adopted {
+        /// The id of the control plane's node.
+        first_node: String,
+    },
     /// The cluster was deleted; the images are still there.
     Deleted {
         /// Where it was not even whole: since when it was to be made. The engine may still come with nodes of it.
@@ -63,14 +69,22 @@ pub(crate) enum Stage {
 impl Record {
     /// Whether these nodes are the cluster that this record is about, whole.
     pub(crate) fn is_of(&self, nodes: &[Node]) -> bool {
-        matches!(&self.stage, Stage::Created { first_node } if nodes.first().is_some_and(|node| node.id == *first_node))
+        let (Stage::Created { first_node } | Stage::Adopted { first_node }) = &self.stage else {
+            return false;
+        };
+        nodes.first().is_some_and(|node| node.id == *first_node)
+    }
+
+    /// Whether somebody else made the cluster.
+    pub(crate) fn is_adopted(&self) -> bool {
+        matches!(self.stage, Stage::Adopted { .. })
     }
 
     /// Since when a cluster was to be made that was never finished.
     pub(crate) fn unfinished_since(&self) -> Option<i64> {
         match self.stage {
             Stage::Intended { since } => Some(since),
-            Stage::Created { .. } => None,
+            Stage::Created { .. } | Stage::Adopted { .. } => None,
             Stage::Deleted { unfinished_since } => unfinished_since,
         }
     }

@@ -6,6 +6,7 @@ mod cluster;
 mod code;
 mod data;
 mod docker;
+mod door;
 mod down;
 mod environment;
 mod exit;

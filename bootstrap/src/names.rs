@@ -8,13 +8,17 @@ pub(crate) const REGISTRY: &str = "registry";
 pub(crate) const RELAY: &str = "relay";
 /// The ConfigMap in which an environment describes itself.
 pub(crate) const ENVIRONMENT: &str = "environment";
+/// In that ConfigMap: who made the cluster.
+pub(crate) const CREATED_BY: &str = "createdBy";
+/// In that ConfigMap: who uses a cluster that somebody else has made.
+pub(crate) const ADOPTED_BY: &str = "adoptedBy";
 /// The Service's port, whatever the port that `localhost` has.
 pub(crate) const SERVICE_PORT: u16 = 5000;
 /// Who owns the fields that wharf applies, and the value of `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "wharf";
 /// The label by which wharf knows its own objects.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Where every node has the data directory.
+/// Where every node has the data directory; on a cluster that somebody else made, its first node has one of its own.
 pub(crate) const NODE_DATA: &str = "/var/lib/wharf";
 /// The repository of wharf's own image, in the nodes and in the registry.
 pub(crate) const IMAGE_REPOSITORY: &str = "wharf/wharf";

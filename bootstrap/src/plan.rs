@@ -21,6 +21,8 @@ pub(crate) struct Desired {
     pub(crate) data: Option<PathBuf>,
     /// The node image.
     pub(crate) kubernetes_image: Option<String>,
+    /// Whether a cluster that somebody else made is meant.
+    pub(crate) adopts: bool,
     /// Whether wharf's image is named by the user, who then sees to it that the nodes have it.
     pub(crate) brings_image: bool,
 }
@@ -32,9 +34,9 @@ pub(crate) enum Found {
     Nothing(Remembered),
     /// The remains of a cluster that wharf was about to make, or to delete.
     HalfMade(Remembered),
-    /// A cluster that nothing says is wharf's.
-    Foreign,
-    /// A cluster that wharf made.
+    /// A cluster that nothing says is wharf's, as far as it can be taken for one.
+    Foreign(Ours),
+    /// A cluster that wharf made, or adopted.
     Ours(Ours),
 }
 
@@ -51,9 +53,11 @@ pub(crate) struct Remembered {
     pub(crate) kubernetes_image: Option<String>,
 }
 
-/// A cluster that wharf made, and how far it is from what it should be.
+/// A cluster with wharf's registry in it, and how far it is from what it should be.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ours {
+    /// Whether somebody else made it.
+    pub(crate) is_adopted: bool,
     /// The port that it publishes.
     pub(crate) port: u16,
     /// Where its images are.
@@ -73,6 +77,8 @@ pub(crate) struct Ours {
 /// What is to be done, and for which environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Plan {
+    /// Whether the cluster is one that somebody else made: its images are on its first node then.
+    pub(crate) adopted: bool,
     /// The port of localhost.
     pub(crate) port: u16,
     /// Nodes, the control plane included.
@@ -93,6 +99,12 @@ pub(crate) enum Step {
     DeleteRemains,
     /// Make the cluster.
     CreateCluster,
+    /// Remember that a cluster which somebody else made is used.
+    Adopt,
+    /// Make a directory for the images on the first node.
+    MakeDataDirectory,
+    /// Make the container that publishes the port.
+    OpenDoor,
     /// Start nodes that have stopped.
     StartNodes(Vec<String>),
     /// Write the cluster's context to the user's kubeconfig.
@@ -124,18 +136,31 @@ pub(crate) enum Nodes {
 }
 
 /// The port of localhost, unless another is asked for.
-const DEFAULT_PORT: u16 = 5000;
+pub(crate) const DEFAULT_PORT: u16 = 5000;
 
 /// Decides what to do.
 pub(crate) fn plan(desired: &Desired, found: Found) -> anyhow::Result<Plan> {
     let name = &desired.name;
     match found {
-        Found::Foreign => Err(Code::Conflict.error(format!(
-            "there is a cluster {name}, and wharf did not make it: choose another name with --name (it will not be touched)"
+        Found::Foreign(_) if !desired.adopts => Err(Code::Conflict.error(format!(
+            "there is a cluster {name}, and wharf did not make it: choose another name with --name (it will not be touched), or put the registry into it as it is with --adopt"
         ))),
+        Found::Foreign(found) => converge(
+            desired,
+            Ours {
+                port: desired.port.unwrap_or(DEFAULT_PORT),
+                ..found
+            },
+            vec![Step::Adopt],
+        ),
+        _ if desired.adopts && !matches!(&found, Found::Ours(ours) if ours.is_adopted) => {
+            Err(Code::NotFound.error(format!(
+                "there is no cluster {name} that somebody else made: leave --adopt out, or name another with --name"
+            )))
+        }
         Found::Nothing(remembered) => Ok(fresh(desired, remembered, vec![])),
         Found::HalfMade(remembered) => Ok(fresh(desired, remembered, vec![Step::DeleteRemains])),
-        Found::Ours(ours) => converge(desired, ours),
+        Found::Ours(ours) => converge(desired, ours, vec![]),
     }
 }
 
@@ -150,6 +175,7 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
     }
     steps.push(Step::Prove);
     Plan {
+        adopted: false,
         port: desired.port.or(remembered.port).unwrap_or(DEFAULT_PORT),
         nodes: desired.nodes.or(remembered.nodes).unwrap_or(1),
         data: desired.data.clone().unwrap_or(remembered.data),
@@ -161,7 +187,7 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
     }
 }
 
-fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
+fn converge(desired: &Desired, ours: Ours, mut steps: Vec<Step>) -> anyhow::Result<Plan> {
     let nodes = u16::try_from(ours.nodes.len()).unwrap_or(u16::MAX);
     refuse_difference(desired, &ours, nodes)?;
     let stopped: Vec<String> = ours
@@ -170,7 +196,6 @@ fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
         .filter(|node| !node.is_running)
         .map(|node| node.name.clone())
         .collect();
-    let mut steps = Vec::new();
     // Of nodes that do not run nothing is known: they get everything, and each step skips what is right.
     let some = |without: Vec<String>| {
         if stopped.is_empty() {
@@ -194,7 +219,14 @@ fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
     if is_needed(&hosts) {
         steps.push(Step::WriteHosts(hosts));
     }
-    steps.extend([Step::Install, Step::CheckHost]);
+    if ours.is_adopted {
+        steps.push(Step::MakeDataDirectory);
+    }
+    steps.push(Step::Install);
+    if ours.is_adopted {
+        steps.push(Step::OpenDoor);
+    }
+    steps.push(Step::CheckHost);
     if !desired.brings_image {
         steps.push(Step::StoreImage);
     }
@@ -202,6 +234,7 @@ fn converge(desired: &Desired, ours: Ours) -> anyhow::Result<Plan> {
         steps.push(Step::Prove);
     }
     Ok(Plan {
+        adopted: ours.is_adopted,
         port: ours.port,
         nodes,
         data: ours.data,
@@ -250,6 +283,9 @@ impl Step {
                 format!("Delete what is left of cluster {name}, which was not finished")
             }
             Self::CreateCluster => format!("Create cluster {name}"),
+            Self::Adopt => format!("Take cluster {name} as it is"),
+            Self::MakeDataDirectory => "Make a directory for the images on a node".to_owned(),
+            Self::OpenDoor => format!("Publish localhost:{port} beside the nodes"),
             Self::StartNodes(nodes) => format!("Start {}", nodes.join(", ")),
             Self::ExportContext => "Write the context to the kubeconfig".to_owned(),
             Self::WaitForNodes => "Wait for the nodes".to_owned(),
@@ -283,6 +319,7 @@ mod tests {
             nodes: None,
             data: None,
             kubernetes_image: None,
+            adopts: false,
             brings_image: false,
         }
     }
@@ -425,7 +462,27 @@ mod tests {
 
     #[test]
     fn a_foreign_cluster_is_left_alone() {
-        let error = plan(&desired(), Found::Foreign).unwrap_err();
+        let error = plan(&desired(), Found::Foreign(ours())).unwrap_err();
         assert_eq!(Code::of(&error), Code::Conflict);
+    }
+
+    #[test]
+    fn a_foreign_cluster_is_adopted_when_it_is_asked_for() {
+        let adopts = Desired {
+            adopts: true,
+            ..desired()
+        };
+        let found = Ours {
+            is_adopted: true,
+            without_image: vec!["dev-control-plane".into(), "dev-worker".into()],
+            is_proved: false,
+            ..ours()
+        };
+        insta::assert_snapshot!(steps(&adopts, Found::Foreign(found.clone())));
+        assert!(plan(&adopts, Found::Ours(found)).is_ok());
+        for found in [Found::Ours(ours()), Found::Nothing(remembered())] {
+            let error = plan(&adopts, found).unwrap_err();
+            assert_eq!(Code::of(&error), Code::NotFound);
+        }
     }
 }

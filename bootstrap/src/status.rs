@@ -15,7 +15,7 @@ use crate::exit::Code;
 use crate::kube::{ClusterNode, Condition, Kube};
 use crate::names::registry_host;
 use crate::output;
-use crate::up::{ask_host, describe, has_context, is_made_by_wharf};
+use crate::up::{ask_host, describe, has_context, is_used_by_wharf};
 
 /// A control plane that does not answer within this is out of order.
 const API_PATIENCE: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ async fn look(
             return Ok(());
         }
     };
-    if !is_made_by_wharf(&api.environment)
+    if !is_used_by_wharf(&api.environment)
         && record.as_ref().is_none_or(|record| !record.is_of(nodes))
     {
         return Err(Code::NotFound.error(format!(

@@ -108,7 +108,8 @@ fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({"mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.bytes.len()})
 }
 
-fn archive(files: &[File<'_>]) -> std::io::Result<Vec<u8>> {
+/// Files in a tar.
+pub(super) fn archive(files: &[File<'_>]) -> std::io::Result<Vec<u8>> {
     let size: usize = files
         .iter()
         .map(|(_, _, content)| content.len() + 1024)

@@ -64,6 +64,14 @@ impl NodeBinary {
         format!("docker.io/{IMAGE_REPOSITORY}:{}", self.tag())
     }
 
+    /// The file `wharf`, in a tar.
+    pub(crate) async fn archive(&self) -> anyhow::Result<Bytes> {
+        let bytes = self.bytes.clone();
+        let pack = move || layout::archive(&[("wharf", 0o755, &bytes)]);
+        let archive = tokio::task::spawn_blocking(pack).await?;
+        Ok(archive.context("packing this program")?.into())
+    }
+
     /// Packs the image. It takes a second or two of one core.
     pub(crate) async fn pack(&self, architecture: &str) -> anyhow::Result<Image> {
         let (bytes, architecture) = (self.bytes.clone(), architecture.to_owned());

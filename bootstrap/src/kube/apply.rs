@@ -1,13 +1,21 @@
 //! Server-side apply of wharf's own objects: what is right already stays as it is, down to its resourceVersion.
 
+use std::time::Duration;
+
 use anyhow::Context;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::Kube;
 use crate::exit::Code;
-use crate::names::{MANAGED_BY, MANAGER};
+use crate::names::{MANAGED_BY, MANAGER, NAMESPACE};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Kube {
     /// Applies an object. One of the same name that wharf does not manage is left alone, and reported.
@@ -36,6 +44,55 @@ impl Kube {
             .await
             .with_context(|| format!("applying {title}"))?;
         Ok(())
+    }
+
+    /// Deletes an object of wharf's. What is not there is deleted already; what is not wharf's stays.
+    pub(crate) async fn delete(&self, object: &DynamicObject) -> anyhow::Result<()> {
+        let (api, name) = self.api(object)?;
+        let title = title(object);
+        let existing = api
+            .get_metadata_opt(&name)
+            .await
+            .with_context(|| format!("reading {title}"))?;
+        let labels = existing.and_then(|existing| existing.metadata.labels);
+        if labels
+            .and_then(|mut labels| labels.remove(MANAGED_BY))
+            .is_none_or(|by| by != MANAGER)
+        {
+            return Ok(());
+        }
+        match api.delete(&name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            deleted => deleted
+                .map(|_| ())
+                .with_context(|| format!("deleting {title}")),
+        }
+    }
+
+    /// Deletes wharf's namespace with all that is in it, and waits until it has gone.
+    pub(crate) async fn delete_namespace(&self, limit: Duration) -> anyhow::Result<()> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let end = Instant::now() + limit;
+        loop {
+            let Some(namespace) = api
+                .get_metadata_opt(NAMESPACE)
+                .await
+                .context("reading wharf's namespace")?
+            else {
+                return Ok(());
+            };
+            if Instant::now() >= end {
+                return Err(Code::Timeout.error(format!(
+                    "namespace {NAMESPACE} does not end within {} s",
+                    limit.as_secs()
+                )));
+            }
+            if namespace.metadata.deletion_timestamp.is_none() {
+                let deleted = api.delete(NAMESPACE, &DeleteParams::default()).await;
+                deleted.context("deleting wharf's namespace")?;
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// Deletes all objects of one kind that have a label, in one namespace.

@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 
 use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
 
+/// The label that says which node a node is.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
 const NAMESPACE_FILE: &str = include_str!("../../../deploy/namespace.yaml");
 const REGISTRY_FILE: &str = include_str!("../../../deploy/registry.yaml");
 const RELAY_FILE: &str = include_str!("../../../deploy/relay.yaml");
 const HOSTING_FILE: &str = include_str!("../../../deploy/local-registry-hosting.yaml");
+const HELP_FILE: &str = include_str!("../../../deploy/local-registry-help.yaml");
 
 /// What wharf installs, for one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +28,10 @@ pub(crate) struct Manifests {
     pub(crate) port: u16,
     /// The owner of the data directory, user and group.
     pub(crate) owner: (u32, u32),
-    /// The node whose port the host publishes.
+    /// The node that the host's port leads to.
     pub(crate) published_node: String,
+    /// The container through which it does, where the node itself publishes no port. The images are on the node then.
+    pub(crate) guest: Option<String>,
 }
 
 impl Manifests {
@@ -49,6 +55,10 @@ impl Manifests {
                     "/spec/template/spec/securityContext/runAsGroup",
                     self.owner.1,
                 )?;
+                if self.guest.is_some() {
+                    object["spec"]["template"]["spec"]["nodeSelector"] =
+                        json!({HOSTNAME: self.published_node});
+                }
             }
             objects.push(object);
         }
@@ -58,12 +68,16 @@ impl Manifests {
     /// The relays, towards the registry's Service.
     pub(crate) fn relay(&self, registry: SocketAddr) -> anyhow::Result<Vec<DynamicObject>> {
         let mut objects = documents(RELAY_FILE)?;
-        let args = json!([
-            "relay",
+        let mut args = vec![
+            "relay".to_owned(),
             format!("--port={}", self.port),
             format!("--to={registry}"),
             format!("--published-node={}", self.published_node),
-        ]);
+        ];
+        if let Some(guest) = &self.guest {
+            args.push(format!("--guest={guest}"));
+        }
+        let args = json!(args);
         let check = json!([
             "/wharf",
             "relay",
@@ -103,6 +117,13 @@ impl Manifests {
             set(object, "/data/localRegistryHosting.v1", text)?;
         }
         typed(objects)
+    }
+}
+
+impl Manifests {
+    /// What says that there is no registry.
+    pub(crate) fn without_registry() -> anyhow::Result<Vec<DynamicObject>> {
+        typed(documents(HELP_FILE)?)
     }
 }
 
@@ -174,7 +195,27 @@ mod tests {
             port: 5055,
             owner: (1000, 100),
             published_node: "dev-control-plane".into(),
+            guest: None,
         }
+    }
+
+    #[test]
+    fn rendered_for_a_cluster_of_somebody_else() {
+        let adopted = Manifests {
+            guest: Some("dev.wharf".into()),
+            ..manifests()
+        };
+        let registry = adopted.registry().unwrap();
+        let deployment = registry.iter().find(|object| title(object) == "Deployment");
+        let selector = &deployment.unwrap().data["spec"]["template"]["spec"]["nodeSelector"];
+        assert_eq!(selector[HOSTNAME], "dev-control-plane");
+        let relay = adopted.relay("10.96.0.7:5000".parse().unwrap()).unwrap();
+        let args = &relay[0].data["spec"]["template"]["spec"]["containers"][0]["args"];
+        assert_eq!(args[4], "--guest=dev.wharf");
+    }
+
+    fn title(object: &DynamicObject) -> &str {
+        object.types.as_ref().map_or("", |types| &types.kind)
     }
 
     #[test]
@@ -191,7 +232,14 @@ mod tests {
 
     #[test]
     fn all_are_wharfs_and_nothing_is_tagged_latest() {
-        for file in [NAMESPACE_FILE, REGISTRY_FILE, RELAY_FILE, HOSTING_FILE] {
+        let files = [
+            NAMESPACE_FILE,
+            REGISTRY_FILE,
+            RELAY_FILE,
+            HOSTING_FILE,
+            HELP_FILE,
+        ];
+        for file in files {
             for object in documents(file).unwrap() {
                 assert_eq!(
                     object["metadata"]["labels"][MANAGED_BY], MANAGER,

@@ -1,7 +1,7 @@
 //! One connection: hold it until the registry answers, then copy both ways and lose nothing.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::upstream::Upstream;
+
 /// Bytes that one direction reads at once.
 const BUFFER_BYTES: usize = 128 * 1024;
-/// One attempt at the Service: an address without anybody behind it does not even refuse.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the last words of one side may take after the other has stopped listening.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Bytes of a request that are read before it is turned away.
@@ -43,7 +43,7 @@ impl Default for Limits {
 /// Relays one connection from its first byte to its last.
 pub(super) async fn relay(
     client: TcpStream,
-    to: SocketAddr,
+    to: &Upstream,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -72,11 +72,11 @@ pub(super) async fn relay(
 }
 
 /// Connects, again and again while nobody is there, for as long as a connection is held.
-async fn reach(to: SocketAddr, hold: Duration) -> Option<TcpStream> {
+async fn reach(to: &Upstream, hold: Duration) -> Option<TcpStream> {
     let end = Instant::now() + hold;
     let mut pause = Duration::from_millis(50);
     loop {
-        if let Ok(Ok(stream)) = timeout(CONNECT_PATIENCE, TcpStream::connect(to)).await {
+        if let Some(stream) = to.connect().await {
             return Some(stream);
         }
         if Instant::now() + pause >= end {

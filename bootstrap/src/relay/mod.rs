@@ -6,6 +6,7 @@
 
 mod connection;
 mod gateway;
+mod upstream;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,7 +25,9 @@ use wharf_registry::server;
 
 use crate::exit::Code;
 use crate::health;
+use crate::resolve::resolve;
 use connection::{Limits, relay};
+use upstream::Upstream;
 
 /// Connections at once; one more waits in the kernel's queue.
 const MAX_CONNECTIONS: u32 = 1024;
@@ -32,6 +35,8 @@ const MAX_CONNECTIONS: u32 = 1024;
 const BIND_PATIENCE: Duration = Duration::from_secs(30);
 /// How long open transfers may go on after SIGTERM.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long it may take to find out who somebody is.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 /// A probe's patience: shorter than the kubelet's, so that the message is ours.
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -41,14 +46,14 @@ pub(crate) struct RelayArgs {
     /// The port of localhost
     #[arg(long, env = "WHARF_PORT", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// Where the registry's Service is: an address, so that no DNS is needed
+    /// Where the registry's Service is: an address, so that no DNS is needed; or the name of a node
     #[arg(
         long,
         env = "WHARF_TO",
-        value_name = "IP:PORT",
+        value_name = "HOST:PORT",
         required_unless_present = "check"
     )]
-    to: Option<SocketAddr>,
+    to: Option<Upstream>,
     /// The node whose port the host publishes: there the network's gateway is let in as well
     #[arg(
         long,
@@ -60,6 +65,9 @@ pub(crate) struct RelayArgs {
     /// The node that this relay runs on
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node_name: Option<String>,
+    /// A container of the node's network that is let in like the gateway
+    #[arg(long, value_name = "NAME", requires = "published_node")]
+    guest: Option<String>,
     /// Ask the registry through the relay that runs here, and exit 0 if it answers
     #[arg(long)]
     check: bool,
@@ -74,7 +82,7 @@ pub(crate) async fn run(args: RelayArgs) -> anyhow::Result<ExitCode> {
         return check(args.port, args.instance.as_deref()).await;
     };
     let is_published = args.published_node.is_some() && args.published_node == args.node_name;
-    let doors = open_doors(args.port, is_published).await?;
+    let doors = open_doors(args.port, is_published, args.guest).await?;
     for door in &doors {
         tracing::info!(address = %door.listener.local_addr()?, only = ?door.only, %to, "relaying");
     }
@@ -88,12 +96,12 @@ pub(crate) async fn turn_away(client: TcpStream) {
 }
 
 /// Relays until `stop` is done, then lets open transfers finish for a while.
-async fn serve(doors: Vec<Door>, to: SocketAddr, limits: Limits, stop: impl Future<Output = ()>) {
+async fn serve(doors: Vec<Door>, to: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     let (stopping, stopped) = watch::channel(false);
     let mut accepting = JoinSet::new();
     for door in doors {
-        accepting.spawn(door.accept(to, limits, Arc::clone(&slots), stopped.clone()));
+        accepting.spawn(door.accept(to.clone(), limits, Arc::clone(&slots), stopped.clone()));
     }
     stop.await;
     // The listeners go first: the port is free for the next relay while transfers finish here.
@@ -106,13 +114,35 @@ async fn serve(doors: Vec<Door>, to: SocketAddr, limits: Limits, stop: impl Futu
 struct Door {
     listener: TcpListener,
     /// `None`: everybody who can reach it.
-    only: Option<IpAddr>,
+    only: Option<Visitors>,
+}
+
+/// Who may come in where not everybody may.
+#[derive(Debug, Clone)]
+struct Visitors {
+    gateway: IpAddr,
+    /// A container that has another address after each restart: it is looked up when somebody comes.
+    guest: Option<String>,
+}
+
+impl Visitors {
+    async fn include(&self, peer: IpAddr) -> bool {
+        if peer == self.gateway {
+            return true;
+        }
+        let Some(guest) = &self.guest else {
+            return false;
+        };
+        // As a whole name: what the machine's own domains have of that name is not meant.
+        let found = tokio::time::timeout(LOOKUP_PATIENCE, resolve(&format!("{guest}."))).await;
+        matches!(found, Ok(Ok(addresses)) if addresses.contains(&peer))
+    }
 }
 
 impl Door {
     async fn accept(
         self,
-        to: SocketAddr,
+        to: Upstream,
         limits: Limits,
         slots: Arc<Semaphore>,
         stopped: watch::Receiver<bool>,
@@ -131,18 +161,19 @@ impl Door {
                     continue;
                 }
             };
-            if self
-                .only
-                .is_some_and(|only| only != peer.ip().to_canonical())
-            {
-                tracing::debug!(%peer, "refused: not the gateway");
-                // A reset, as if nothing listened here.
-                let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
-                continue;
-            }
-            let stopped = stopped.clone();
+            let (only, to, stopped) = (self.only.clone(), to.clone(), stopped.clone());
             tokio::spawn(async move {
-                relay(client, to, limits, stopped).await;
+                let is_welcome = match only {
+                    None => true,
+                    Some(visitors) => visitors.include(peer.ip().to_canonical()).await,
+                };
+                if is_welcome {
+                    relay(client, &to, limits, stopped).await;
+                } else {
+                    tracing::debug!(%peer, "refused: not the gateway");
+                    // A reset, as if nothing listened here.
+                    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                }
                 drop(slot);
             });
         }
@@ -150,7 +181,11 @@ impl Door {
 }
 
 /// Listens on both loopbacks and, on the published node, on its address in each family that has a gateway.
-async fn open_doors(port: u16, is_published: bool) -> anyhow::Result<Vec<Door>> {
+async fn open_doors(
+    port: u16,
+    is_published: bool,
+    guest: Option<String>,
+) -> anyhow::Result<Vec<Door>> {
     let mut doors = vec![Door {
         listener: listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?,
         only: None,
@@ -171,7 +206,10 @@ async fn open_doors(port: u16, is_published: bool) -> anyhow::Result<Vec<Door>> 
                 .with_context(|| format!("finding the address towards {gateway}"))?;
             doors.push(Door {
                 listener: listen(SocketAddr::new(own, port)).await?,
-                only: Some(gateway),
+                only: Some(Visitors {
+                    gateway,
+                    guest: guest.clone(),
+                }),
             });
         }
     }

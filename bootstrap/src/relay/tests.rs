@@ -17,9 +17,18 @@ async fn start(
     let listener = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(serve(vec![Door { listener, only }], to, SHORT, async {
-        let _ = stopped.await;
-    }));
+    let only = only.map(|gateway| Visitors {
+        gateway,
+        guest: None,
+    });
+    let task = tokio::spawn(serve(
+        vec![Door { listener, only }],
+        Upstream::Address(to),
+        SHORT,
+        async {
+            let _ = stopped.await;
+        },
+    ));
     (address, stop, task)
 }
 

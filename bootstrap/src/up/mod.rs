@@ -20,7 +20,8 @@ use crate::names::registry_host;
 use crate::output::{self, Steps};
 use crate::plan::{self, Desired, Plan};
 pub(crate) use host::{ask_host, describe};
-pub(crate) use observe::{has_context, is_made_by_wharf};
+pub(crate) use nodes::{forget_hosts, forget_image};
+pub(crate) use observe::{has_context, is_made_by_wharf, is_used_by_wharf};
 use steps::Run;
 
 /// Runs `wharf up`.
@@ -38,6 +39,7 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
         nodes: args.nodes,
         data: args.data.clone(),
         kubernetes_image: args.kubernetes_image.clone(),
+        adopts: args.adopt,
         brings_image: args.image.is_some(),
     };
     let plan = plan::plan(&desired, observed.found.clone())?;

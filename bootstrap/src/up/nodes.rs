@@ -5,7 +5,7 @@ use bytes::Bytes;
 use wharf_registry::oci::Digest;
 
 use crate::cluster::Cluster;
-use crate::names::{HOSTS_DIRECTORY, registry_host};
+use crate::names::{HOSTS_DIRECTORY, IMAGE_REPOSITORY, PROBE_REPOSITORY, registry_host};
 
 /// containerd's label for an image that must not be cleaned up.
 const PINNED: &str = "io.cri-containerd.pinned";
@@ -94,6 +94,78 @@ pub(super) async fn write_hosts(
     Ok(())
 }
 
+/// Whether containerd reads such a file: where it is told to look into that one directory. It is not told anything else
+/// here, and without the file it finds out by itself that the relay speaks plain HTTP.
+pub(super) async fn reads_hosts(cluster: &dyn Cluster, node: &str) -> anyhow::Result<bool> {
+    Ok(has_hosts_directory(&configuration(cluster, node).await?))
+}
+
+fn has_hosts_directory(config: &str) -> bool {
+    let mut named = config
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("config_path = "));
+    named.any(|value| value.trim_matches(['"', '\'']) == HOSTS_DIRECTORY)
+}
+
+/// Removes the file again, if it is wharf's.
+pub(crate) async fn forget_hosts(
+    cluster: &dyn Cluster,
+    node: &str,
+    port: u16,
+) -> anyhow::Result<()> {
+    if read_hosts(cluster, node, port).await? == hosts(port) {
+        let directory = hosts_directory(port);
+        cluster
+            .run_on(node, &["rm", "-r", &directory], None)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Removes wharf's own images, under every name that containerd has for them.
+pub(crate) async fn forget_image(
+    cluster: &dyn Cluster,
+    node: &str,
+    port: u16,
+) -> anyhow::Result<()> {
+    let list = ["ctr", "--namespace=k8s.io", "images", "ls"];
+    let listed = cluster
+        .run_on(node, &list, None)
+        .await
+        .with_context(|| format!("listing the images of {node}"))?;
+    let names = names_of_ours(&listed, port);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut remove = vec!["ctr", "--namespace=k8s.io", "images", "rm"];
+    remove.extend(names);
+    cluster.run_on(node, &remove, None).await.map(|_| ())
+}
+
+/// The names of all images that have one of wharf's, from containerd's table: name, type, digest, ….
+fn names_of_ours(table: &str, port: u16) -> Vec<&str> {
+    let images: Vec<(&str, &str)> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut columns = line.split_ascii_whitespace();
+            Some((columns.next()?, columns.nth(1)?))
+        })
+        .collect();
+    let repositories = ["docker.io".to_owned(), registry_host(port)].map(|host| {
+        [IMAGE_REPOSITORY, PROBE_REPOSITORY].map(|repository| format!("{host}/{repository}"))
+    });
+    let is_ours = |name: &str| repositories.iter().flatten().any(|r| is_of(name, r));
+    let digests: Vec<&str> = images
+        .iter()
+        .filter(|(name, _)| is_ours(name))
+        .map(|(_, digest)| *digest)
+        .collect();
+    let mut names = images;
+    names.retain(|(_, digest)| digests.contains(digest));
+    names.into_iter().map(|(name, _)| name).collect()
+}
+
 /// Removes an image under every name that containerd has for it: its tag, its digest and its configuration's digest.
 pub(super) async fn remove_image(
     cluster: &dyn Cluster,
@@ -104,6 +176,9 @@ pub(super) async fn remove_image(
     let config = config.to_string();
     let mut names = list(cluster, node, "").await?;
     names.retain(|name| *name == config || is_of(name, repository));
+    if names.is_empty() {
+        return Ok(());
+    }
     let mut remove = vec!["ctr", "--namespace=k8s.io", "images", "rm"];
     remove.extend(names.iter().map(String::as_str));
     cluster.run_on(node, &remove, None).await.map(|_| ())
@@ -189,12 +264,15 @@ fn hosts(port: u16) -> String {
 
 /// The snapshotter that the node's containerd unpacks to, as kind asks for it.
 async fn snapshotter(cluster: &dyn Cluster, node: &str) -> anyhow::Result<String> {
+    Ok(parse_snapshotter(&configuration(cluster, node).await?))
+}
+
+/// What containerd goes by.
+async fn configuration(cluster: &dyn Cluster, node: &str) -> anyhow::Result<String> {
     let config = cluster
         .run_on(node, &["containerd", "config", "dump"], None)
         .await;
-    Ok(parse_snapshotter(&config.with_context(|| {
-        format!("reading containerd's configuration on {node}")
-    })?))
+    config.with_context(|| format!("reading containerd's configuration on {node}"))
 }
 
 fn parse_snapshotter(config: &str) -> String {
@@ -227,6 +305,28 @@ mod tests {
             "fuse-overlayfs"
         );
         assert_eq!(parse_snapshotter(""), "overlayfs");
+    }
+
+    #[test]
+    fn a_hosts_file_is_read_where_containerd_looks_into_its_directory() {
+        assert!(has_hosts_directory(
+            "  [x]\n    config_path = '/etc/containerd/certs.d'\n"
+        ));
+        let several = "config_path = \"/etc/containerd/certs.d:/etc/docker/certs.d\"";
+        assert!(!has_hosts_directory(several));
+        assert!(!has_hosts_directory("config_path = ''"));
+    }
+
+    #[test]
+    fn an_image_is_wharfs_under_all_its_names() {
+        let table = "REF TYPE DIGEST SIZE PLATFORMS LABELS\n\
+            docker.io/library/app:1 application/x sha256:aa 1 MiB linux/amd64 -\n\
+            docker.io/wharf/wharf:0.1.0-1 application/x sha256:bb 1 MiB linux/amd64 -\n\
+            localhost:5055/app:1 application/x sha256:dd 1 MiB linux/amd64 -\n\
+            sha256:cc application/x sha256:bb 1 MiB linux/amd64 -\n";
+        let names = ["docker.io/wharf/wharf:0.1.0-1", "sha256:cc"];
+        assert_eq!(names_of_ours(table, 5055), names);
+        assert!(names_of_ours("", 5055).is_empty());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::docker::Docker;
 use crate::environment::{self, Home, Record, Stage};
 use crate::image::NodeBinary;
 use crate::kube::{ClusterNode, Kube};
-use crate::plan::{Found, Ours, Remembered};
+use crate::names::{ADOPTED_BY, CREATED_BY, MANAGER, NODE_DATA};
+use crate::plan::{DEFAULT_PORT, Found, Ours, Remembered};
 
 /// A control plane that does not answer within this is not there yet.
 const API_PATIENCE: Duration = Duration::from_secs(10);
@@ -83,22 +84,26 @@ async fn find(
         return Ok((Found::HalfMade(remembered(record, name)?), None));
     }
     let record = match record.filter(|record| record.is_of(&nodes)) {
-        Some(record) => record,
+        Some(record) => Some(record),
         // Another home, or a lost one: the cluster itself knows.
-        None => match api.as_ref().and_then(|api| recover(api, args, &nodes)) {
-            Some(record) => {
-                recovered = Some(record.clone());
-                record
-            }
-            None => return Ok((Found::Foreign, None)),
-        },
+        None => {
+            recovered = api.as_ref().and_then(|api| recover(api, args, &nodes));
+            recovered.clone()
+        }
     };
+    let is_foreign = record.is_none();
+    let (is_adopted, port, data) = match record {
+        Some(record) => (record.is_adopted(), record.port, record.data),
+        None => (true, args.port.unwrap_or(DEFAULT_PORT), NODE_DATA.into()),
+    };
+    if is_foreign && !args.adopt {
+        return Ok((Found::Foreign(Ours::default()), None));
+    }
     let image = args
         .image
         .is_none()
         .then(|| binary.map(NodeBinary::image_name))
         .flatten();
-    let port = record.port;
     let (mut without_image, mut without_hosts) = (Vec::new(), Vec::new());
     if nodes.iter().all(|node| node.is_running) {
         let looked = nodes
@@ -106,12 +111,15 @@ async fn find(
             .map(|node| nodes::inspect(cluster, &node.name, image.as_deref(), port));
         for (node, equipment) in nodes.iter().zip(try_join_all(looked).await?) {
             without_image.extend((!equipment.has_image).then(|| node.name.clone()));
-            without_hosts.extend((!equipment.has_hosts).then(|| node.name.clone()));
+            // On a cluster of somebody else containerd may read no such file; then none is written.
+            let is_read = !is_adopted || nodes::reads_hosts(cluster, &node.name).await?;
+            without_hosts.extend((is_read && !equipment.has_hosts).then(|| node.name.clone()));
         }
     }
     let ours = Ours {
+        is_adopted,
         port,
-        data: record.data,
+        data,
         has_context: api
             .as_ref()
             .is_some_and(|api| has_context(&cluster.context(), &api.kubeconfig)),
@@ -120,7 +128,10 @@ async fn find(
         without_image,
         without_hosts,
     };
-    Ok((Found::Ours(ours), recovered))
+    Ok(match is_foreign {
+        true => (Found::Foreign(ours), None),
+        false => (Found::Ours(ours), recovered),
+    })
 }
 
 /// What the host's record says of a cluster that is to be made. Wishes are those of a run that did not finish.
@@ -189,12 +200,15 @@ impl Api {
 
 /// The host's record, from the cluster's.
 fn recover(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
-    is_made_by_wharf(&api.environment).then_some(())?;
+    let first_node = nodes.first()?.id.clone();
+    let stage = match api.environment.get(ADOPTED_BY) {
+        Some(_) => Stage::Adopted { first_node },
+        None if is_made_by_wharf(&api.environment) => Stage::Created { first_node },
+        None => return None,
+    };
     Some(Record {
         name: args.cluster.name.clone(),
-        stage: Stage::Created {
-            first_node: nodes.first()?.id.clone(),
-        },
+        stage,
         port: api.environment.get("port")?.parse().ok()?,
         nodes: u16::try_from(nodes.len()).ok()?,
         data: api.environment.get("data")?.into(),
@@ -204,9 +218,12 @@ fn recover(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
 
 /// Whether a cluster says of itself that wharf made it.
 pub(crate) fn is_made_by_wharf(environment: &BTreeMap<String, String>) -> bool {
-    environment
-        .get("createdBy")
-        .is_some_and(|by| by == crate::names::MANAGER)
+    environment.get(CREATED_BY).is_some_and(|by| by == MANAGER)
+}
+
+/// Whether a cluster says of itself that wharf's registry is in it.
+pub(crate) fn is_used_by_wharf(environment: &BTreeMap<String, String>) -> bool {
+    is_made_by_wharf(environment) || environment.contains_key(ADOPTED_BY)
 }
 
 /// Whether the user's kubeconfig has a context that leads to the cluster of `kubeconfig`, and not to a former one.

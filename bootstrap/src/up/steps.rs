@@ -17,14 +17,17 @@ use crate::cli::UpArgs;
 use crate::cluster::{Cluster, Spec};
 use crate::data;
 use crate::docker::Docker;
+use crate::door::{self, Door};
 use crate::environment::{self, Home, Record, Stage};
 use crate::exit::Code;
 use crate::image::{Image, NodeBinary};
 use crate::kube::{Condition, Kube, Manifests, environment, wait_until};
-use crate::names::{IMAGE_REPOSITORY, MANAGER};
+use crate::names::{ADOPTED_BY, CREATED_BY, IMAGE_REPOSITORY, MANAGER, NODE_DATA};
 use crate::plan::{Nodes, Plan, Step};
 use crate::port;
 
+/// Who owns the images where they are on a node: nobody in particular.
+const NODE_OWNER: (u32, u32) = (65532, 65532);
 /// How long the published port may take after the relay behind it is ready.
 const HOST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the engine may take to finish what a former run had asked it for.
@@ -75,6 +78,9 @@ impl<'a> Run<'a> {
         match step {
             Step::DeleteRemains => self.cluster.delete(self.home.lock()?).await,
             Step::CreateCluster => self.create_cluster().await,
+            Step::Adopt => self.adopt().await,
+            Step::MakeDataDirectory => self.make_data_directory().await,
+            Step::OpenDoor => self.open_door().await,
             Step::StartNodes(nodes) => self.cluster.start(nodes).await,
             Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
@@ -143,6 +149,40 @@ impl<'a> Run<'a> {
             }
             sleep(Duration::from_millis(300)).await;
         }
+    }
+
+    /// Remembers a cluster that somebody else made, before anything is put into it.
+    async fn adopt(&self) -> anyhow::Result<()> {
+        port::require_free(self.plan.port, &self.docker).await?;
+        let nodes = self.cluster.nodes().await?;
+        let first = nodes.first().context("the cluster has no nodes")?;
+        let stage = Stage::Adopted {
+            first_node: first.id.clone(),
+        };
+        self.home.write(&self.record(stage, self.plan.data.clone()))
+    }
+
+    /// Makes a directory on the first node that the registry's user can write to.
+    async fn make_data_directory(&self) -> anyhow::Result<()> {
+        let node = self.first_node().await?;
+        let (user, group) = NODE_OWNER;
+        let owner = format!("{user}:{group}");
+        let script = r#"mkdir -p "$1" && chown "$2" "$1""#;
+        let make = ["sh", "-c", script, "sh", NODE_DATA, &owner];
+        self.cluster.run_on(&node, &make, None).await.map(|_| ())
+    }
+
+    async fn open_door(&self) -> anyhow::Result<()> {
+        let binary = self.binary.as_ref();
+        let binary = binary.context("a cluster is adopted with a binary of wharf alone")?;
+        let node = self.first_node().await?;
+        let door = Door::of(&self.args.cluster.name, self.plan.port, &node);
+        door.open(&self.docker, binary).await
+    }
+
+    async fn first_node(&self) -> anyhow::Result<String> {
+        let names = self.names(&Nodes::All).await?;
+        names.into_iter().next().context("the cluster has no nodes")
     }
 
     fn record(&self, stage: Stage, data: PathBuf) -> Record {
@@ -229,18 +269,20 @@ impl<'a> Run<'a> {
 
     async fn install(&mut self) -> anyhow::Result<()> {
         let kube = self.kube().await?;
-        let published_node = self
-            .names(&Nodes::All)
-            .await?
-            .into_iter()
-            .next()
-            .context("the cluster has no nodes")?;
-        let owner = data::owner(&self.plan.data)?;
+        let published_node = self.first_node().await?;
+        let owner = match self.plan.adopted {
+            true => NODE_OWNER,
+            false => data::owner(&self.plan.data)?,
+        };
         let manifests = Manifests {
             image: self.image_name()?,
             port: self.plan.port,
             owner,
             published_node,
+            guest: self
+                .plan
+                .adopted
+                .then(|| door::name(&self.args.cluster.name)),
         };
         for object in manifests.registry()? {
             kube.apply(&object).await?;
@@ -265,7 +307,7 @@ impl<'a> Run<'a> {
     async fn describe_environment(&self, kube: &Kube, proved: &str) -> anyhow::Result<()> {
         let description = json!({
             "name": self.args.cluster.name,
-            "createdBy": MANAGER,
+            (if self.plan.adopted { ADOPTED_BY } else { CREATED_BY }): MANAGER,
             "port": self.plan.port.to_string(),
             "data": self.plan.data,
             "proved": proved,

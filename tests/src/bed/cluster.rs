@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::{Bed, lock, open_lock};
-use crate::command::say;
+use crate::command::{self, say};
 use crate::wharf;
 
 /// What every name of the tests begins with; nothing else is ever removed.
@@ -17,6 +18,8 @@ const PREFIX: &str = "wharf-test-";
 /// The label that kind gives to nodes.
 const LABEL: &str = "io.x-k8s.kind.cluster";
 const LIMIT: Duration = Duration::from_secs(120);
+/// For what makes a cluster or moves hundreds of megabytes.
+const LONG: Duration = Duration::from_secs(600);
 
 /// The right to a cluster's name, and a directory for its files. It does not make the cluster: that is for the program under test.
 /// Dropping it removes whatever carries the name, and the directory.
@@ -95,6 +98,62 @@ impl Cluster {
             .env("WHARF_NAME", self.name())
             .args(arguments);
         Ok(command)
+    }
+
+    /// `docker`, which must succeed.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn docker(&self, arguments: &[&str]) -> Result<String> {
+        command::output(self.command("docker").args(arguments), LONG)
+    }
+
+    /// `kubectl` for this cluster.
+    #[must_use]
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command("kubectl");
+        command.args(["--context", &self.context()]).args(arguments);
+        command
+    }
+
+    /// `kubectl`, which must succeed.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        command::output(&mut self.kubectl_command(arguments), LONG)
+    }
+
+    /// What `kubectl get` knows.
+    ///
+    /// # Errors
+    /// There is no such thing.
+    pub fn get(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.kubectl(&[&["get", "--output", "json"], arguments].concat())?;
+        serde_json::from_str(&text).context("kubectl's JSON is none")
+    }
+
+    /// The containers that are the cluster's nodes, running or not, the control plane first.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub fn nodes(&self) -> Result<Vec<String>> {
+        let label = format!("label={LABEL}={}", self.name);
+        let listed = self.docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"])?;
+        let mut nodes: Vec<_> = listed.lines().map(str::to_owned).collect();
+        nodes.sort();
+        Ok(nodes)
+    }
+
+    /// What `wharf` says that must succeed.
+    ///
+    /// # Errors
+    /// It does not, or says nothing.
+    pub fn wharf_says(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.wharf(arguments)?;
+        let said = command::output(command.args(["--output", "json"]), LONG)?;
+        let last = said.lines().last().context("it says nothing")?;
+        Ok(serde_json::from_str::<Value>(last)?["result"].take())
     }
 
     /// A command in the bed's environment with a kubeconfig of the cluster's own: tests do not touch anybody's current context.

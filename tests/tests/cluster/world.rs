@@ -69,10 +69,7 @@ impl World {
 
     /// What `wharf` says that must succeed.
     pub(crate) fn wharf_says(&self, arguments: &[&str]) -> Result<Value> {
-        let mut command = self.wharf(arguments)?;
-        let said = command::output(command.args(["--output", "json"]), LONG)?;
-        let last = said.lines().last().context("it says nothing")?;
-        Ok(serde_json::from_str::<Value>(last)?["result"].take())
+        self.cluster.wharf_says(arguments)
     }
 
     /// `wharf up` as the first one is typed.
@@ -88,27 +85,22 @@ impl World {
 
     /// `docker`, which must succeed.
     pub(crate) fn docker(&self, arguments: &[&str]) -> Result<String> {
-        command::output(self.cluster.command("docker").args(arguments), LONG)
+        self.cluster.docker(arguments)
     }
 
     /// `kubectl` for this cluster.
     pub(crate) fn kubectl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.cluster.command("kubectl");
-        command
-            .args(["--context", &self.cluster.context()])
-            .args(arguments);
-        command
+        self.cluster.kubectl_command(arguments)
     }
 
     /// `kubectl`, which must succeed.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        command::output(&mut self.kubectl_command(arguments), LONG)
+        self.cluster.kubectl(arguments)
     }
 
     /// What `kubectl get` knows.
     pub(crate) fn get(&self, arguments: &[&str]) -> Result<Value> {
-        let text = self.kubectl(&[&["get", "--output", "json"], arguments].concat())?;
-        serde_json::from_str(&text).context("kubectl's JSON is none")
+        self.cluster.get(arguments)
     }
 
     /// Applies an object.
@@ -121,11 +113,7 @@ impl World {
 
     /// The containers that are the cluster's nodes, running or not, the control plane first.
     pub(crate) fn nodes(&self) -> Result<Vec<String>> {
-        let label = format!("label=io.x-k8s.kind.cluster={}", self.cluster.name());
-        let listed = self.docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"])?;
-        let mut nodes: Vec<_> = listed.lines().map(str::to_owned).collect();
-        nodes.sort();
-        Ok(nodes)
+        self.cluster.nodes()
     }
 
     /// The digest under which an image of docker's was pushed.

@@ -1,5 +1,9 @@
-//! `wharf down`: deletes a cluster that wharf made. The images stay, unless `--purge` says otherwise.
+//! `wharf down`: deletes a cluster that wharf made, or leaves one that it adopted. The images stay, unless `--purge` says
+//! otherwise.
 
+mod leave;
+
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,10 +14,12 @@ use crate::cli::DownArgs;
 use crate::cluster::{self, Cluster, Node};
 use crate::data;
 use crate::docker::Docker;
+use crate::door;
 use crate::environment::{self, Home, Record, Stage};
 use crate::exit::Code;
 use crate::forward;
 use crate::kube::Kube;
+use crate::names::ADOPTED_BY;
 use crate::output::{self, Steps};
 use crate::up::is_made_by_wharf;
 
@@ -24,12 +30,26 @@ const API_PATIENCE: Duration = Duration::from_secs(10);
 /// Runs `wharf down`. Doing it again is no error.
 pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     cluster::require_programs(&args.cluster)?;
-    let cluster = cluster::named(&args.cluster, Docker::connect().await?);
+    let docker = Docker::connect().await?;
+    let cluster = cluster::named(&args.cluster, docker.clone());
     let name = args.cluster.name.clone();
     let home = Home::hold(&name, LOCK_PATIENCE).await?;
     let nodes = cluster.nodes().await?;
     let record = home.read()?;
-    if !nodes.is_empty() {
+    let adopted = match nodes.is_empty() {
+        true => None,
+        false => adopted(cluster.as_ref(), record.as_ref(), &nodes).await,
+    };
+    if let Some(port) = adopted {
+        if !args.delete_cluster {
+            leave::leave(&args, &docker, cluster.as_ref(), &home, &nodes, port).await?;
+            if args.purge {
+                forward::stop_all_of(&cluster.context()).await?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        door::remove(&docker, &door::name(&name)).await?;
+    } else if !nodes.is_empty() && !args.delete_cluster {
         require_ours(cluster.as_ref(), record.as_ref(), &nodes, name.as_str()).await?;
     }
     let data = match &record {
@@ -110,6 +130,25 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The port of a cluster that wharf adopted, as the host or the cluster itself says.
+async fn adopted(cluster: &dyn Cluster, record: Option<&Record>, nodes: &[Node]) -> Option<u16> {
+    if let Some(record) = record.filter(|record| record.is_of(nodes)) {
+        return record.is_adopted().then_some(record.port);
+    }
+    let environment = ask(cluster).await?;
+    environment.get(ADOPTED_BY)?;
+    environment.get("port")?.parse().ok()
+}
+
+/// What a cluster says about itself, if it says anything.
+async fn ask(cluster: &dyn Cluster) -> Option<BTreeMap<String, String>> {
+    let ask = async {
+        let kube = Kube::connect(&cluster.kubeconfig().await?).await?;
+        kube.environment().await
+    };
+    timeout(API_PATIENCE, ask).await.ok()?.ok()
+}
+
 /// Fails unless the host, or the cluster itself, says that wharf made it.
 async fn require_ours(
     cluster: &dyn Cluster,
@@ -120,13 +159,11 @@ async fn require_ours(
     if record.is_some_and(|record| record.is_of(nodes) || record.left_half_made(nodes)) {
         return Ok(());
     }
-    let ask = async {
-        let kube = Kube::connect(&cluster.kubeconfig().await?).await?;
-        kube.environment().await
-    };
-    if matches!(timeout(API_PATIENCE, ask).await, Ok(Ok(environment)) if is_made_by_wharf(&environment))
+    if ask(cluster)
+        .await
+        .is_some_and(|environment| is_made_by_wharf(&environment))
     {
         return Ok(());
     }
-    Err(Code::Conflict.error(format!("wharf did not make cluster {name}, so it does not delete it: `kind delete cluster --name {name}` does")))
+    Err(Code::Conflict.error(format!("wharf did not make cluster {name}, so it does not delete it: `wharf down --name {name} --delete-cluster` does")))
 }
