@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Down(DownArgs),
     /// Say what is up, and whether it works
     Status(StatusArgs),
+    /// Print what tools need that do not find the registry by themselves, for a shell to read
+    Env(crate::env::EnvArgs),
     /// Lead a port of this machine to the registry, or to a Service, through the cluster's API
     Forward(crate::forward::ForwardArgs),
     /// Serve a registry
@@ -116,8 +118,23 @@ pub(crate) struct DownArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    /// Go on looking, and say whenever it is different, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    /// text for people; json: one look a line; yaml: one look a document
+    #[arg(long, short, env = "WHARF_OUTPUT", value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// The forms of what is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For both.
+    Yaml,
 }
 
 /// Which cluster.

@@ -8,6 +8,7 @@ mod data;
 mod docker;
 mod door;
 mod down;
+mod env;
 mod environment;
 mod exit;
 mod forward;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             interactive(down::run(args), &go_on)
         }
         Command::Status(args) => interactive(status::run(args), "nothing was changed"),
+        Command::Env(args) => interactive(env::run(args), "nothing was changed"),
         Command::Forward(args) => forward::run(args),
         Command::Gc(args) => operator(store::gc(args)),
         Command::Scrub(args) => operator(store::scrub(args)),

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde::Serialize;
-use tokio::time::timeout;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
 
-use crate::cli::StatusArgs;
+use crate::cli::{ReportFormat, StatusArgs};
 use crate::cluster::{self, Cluster, Node};
 use crate::docker::Docker;
 use crate::environment::{self, Record};
@@ -20,8 +22,11 @@ use crate::up::{ask_host, describe, has_context, is_used_by_wharf};
 /// A control plane that does not answer within this is out of order.
 const API_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// An environment, looked at.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     name: String,
@@ -34,7 +39,7 @@ struct Report {
 }
 
 /// One hop.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Check {
     what: String,
     /// What is wrong; nothing if it works.
@@ -44,8 +49,56 @@ struct Check {
 /// Runs `wharf status`.
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     cluster::require_programs(&args.cluster)?;
-    let name = &args.cluster.name;
     let cluster = cluster::named(&args.cluster, Docker::connect().await?);
+    if args.watch {
+        return watch(&args, cluster.as_ref()).await;
+    }
+    let report = report(&args, cluster.as_ref()).await?;
+    say(args.output, &report)?;
+    Ok(if report.is_healthy() {
+        ExitCode::SUCCESS
+    } else {
+        Code::Unhealthy.into()
+    })
+}
+
+/// Looks again and again, and says what is different. What cannot be looked at is a report as well.
+async fn watch(args: &StatusArgs, cluster: &dyn Cluster) -> anyhow::Result<ExitCode> {
+    let mut last = None;
+    loop {
+        let now = match report(args, cluster).await {
+            Ok(report) => report,
+            Err(error) => {
+                let mut report = Report::of(args, cluster);
+                report.check(
+                    format!("cluster {}", report.name),
+                    Err(format!("{error:#}")),
+                );
+                report
+            }
+        };
+        if last.as_ref() != Some(&now) {
+            say(args.output, &now)?;
+            last = Some(now);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn say(format: ReportFormat, report: &Report) -> anyhow::Result<()> {
+    match format {
+        ReportFormat::Text => output::result(&text(report)),
+        ReportFormat::Json => output::result(&json!({ "result": report })),
+        ReportFormat::Yaml => {
+            let yaml = serde_saphyr::to_string(report).context("writing YAML")?;
+            output::result(&format!("---\n{}", yaml.trim_end()));
+        }
+    }
+    Ok(())
+}
+
+async fn report(args: &StatusArgs, cluster: &dyn Cluster) -> anyhow::Result<Report> {
+    let name = &args.cluster.name;
     let nodes = cluster.nodes().await?;
     let record = environment::recall(name)?;
     if nodes.is_empty() {
@@ -61,23 +114,9 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
             "cluster {name} is half-made: `wharf up --name {name}` makes it anew"
         )));
     }
-    let mut report = Report {
-        name: name.to_string(),
-        context: cluster.context(),
-        ..Report::default()
-    };
-    look(&mut report, cluster.as_ref(), &nodes, record).await?;
-    let is_healthy = report.checks.iter().all(|check| check.problem.is_none());
-    output::outcome(
-        args.output.output,
-        &serde_json::to_value(&report)?,
-        &text(&report, is_healthy),
-    );
-    Ok(if is_healthy {
-        ExitCode::SUCCESS
-    } else {
-        Code::Unhealthy.into()
-    })
+    let mut report = Report::of(args, cluster);
+    look(&mut report, cluster, &nodes, record).await?;
+    Ok(report)
 }
 
 /// Looks at every hop. An error is one that keeps everything from being looked at.
@@ -203,6 +242,18 @@ fn require(is_so: bool, otherwise: &str) -> Result<(), String> {
 }
 
 impl Report {
+    fn of(args: &StatusArgs, cluster: &dyn Cluster) -> Self {
+        Self {
+            name: args.cluster.name.to_string(),
+            context: cluster.context(),
+            ..Self::default()
+        }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.checks.iter().all(|check| check.problem.is_none())
+    }
+
     fn check(&mut self, what: String, result: Result<(), String>) {
         self.checks.push(Check {
             what,
@@ -211,7 +262,7 @@ impl Report {
     }
 }
 
-fn text(report: &Report, is_healthy: bool) -> String {
+fn text(report: &Report) -> String {
     let mut lines = vec![format!(
         "cluster {} (context {})",
         report.name, report.context
@@ -231,7 +282,7 @@ fn text(report: &Report, is_healthy: bool) -> String {
             report.registry
         ));
     }
-    if !is_healthy {
+    if !report.is_healthy() {
         lines.push(format!(
             "Something does not work: `wharf up --name {}` repairs what it can.",
             report.name

@@ -69,6 +69,10 @@ fn a_cluster_that_is_not_there() -> Result<()> {
     let text = refused(&mut place.cluster.wharf(&["status"])?, 5)?;
     let up = format!("`wharf up --name {}`", place.cluster.name());
     ensure!(text.contains("no cluster") && text.contains(&up), "{text}");
+    let text = refused(&mut place.cluster.wharf(&["env"])?, 5)?;
+    ensure!(text.contains("no cluster") && text.contains(&up), "{text}");
+    let text = refused(&mut place.cluster.wharf(&["up", "--adopt"])?, 5)?;
+    ensure!(text.contains("leave --adopt out"), "{text}");
     let text = said(&mut place.cluster.wharf(&["down"])?)?;
     ensure!(text.contains("There is no cluster"), "{text}");
     place.is_untouched()

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use wharf_tests::command;
 
+use crate::restart::Running;
 use crate::up::Up;
-use crate::world::{LONG, PATIENCE, World, until};
+use crate::world::{LONG, PATIENCE, World, start, until};
 
 /// What wharf is known to install; whatever else carries its label is looked at as well.
 const KNOWN: [&str; 6] = [
@@ -87,6 +89,23 @@ fn versions(world: &World) -> Result<BTreeMap<String, String>> {
 
 /// Takes away what others could, and lets `up` put it right.
 pub(crate) fn what_is_broken_is_repaired(world: &World) -> Result<()> {
+    let watched = world.cluster.dir().join("watched");
+    let mut watch = world.wharf(&["status", "--watch", "--output", "json"])?;
+    let _watch = Running(start(&mut watch, &watched)?);
+    let is_seen = |is_well: bool| {
+        until("the watch says how it is", || {
+            let said = std::fs::read_to_string(&watched)?;
+            let last = said
+                .lines()
+                .last()
+                .and_then(|line| serde_json::from_str(line).ok());
+            let last: Value = last.unwrap_or_default();
+            let checks = last["result"]["checks"].as_array();
+            let well = |checks: &Vec<Value>| checks.iter().all(|check| check["problem"].is_null());
+            Ok(checks.map(well) == Some(is_well))
+        })
+    };
+    is_seen(true)?;
     let nodes = world.nodes()?;
     let worker = nodes.last().context("no nodes")?;
     let hosts = format!(
@@ -110,10 +129,11 @@ pub(crate) fn what_is_broken_is_repaired(world: &World) -> Result<()> {
         status.status.code() == Some(7) && status.stdout.contains(&format!("relay on {worker}")),
         "`wharf status` finds that well: {status:?}"
     );
+    is_seen(false)?;
 
     Up::start(world)?.succeeds()?;
     command::output(&mut world.wharf(&["status"])?, PATIENCE)?;
     world.docker(&["exec", worker, "test", "-s", &hosts])?;
     world.kubectl(&[&["get"], map.as_slice()].concat())?;
-    Ok(())
+    is_seen(true)
 }

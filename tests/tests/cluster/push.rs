@@ -38,6 +38,12 @@ pub(crate) fn everybody_reaches_it(world: &World) -> Result<()> {
         checks.len() > 4 && checks.iter().all(|check| check["problem"].is_null()),
         "{status}"
     );
+    let yaml = command::output(&mut world.wharf(&["status", "--output", "yaml"])?, LONG)?;
+    let line = format!("registry: localhost:{}", world.port);
+    ensure!(
+        yaml.starts_with("---\n") && yaml.lines().any(|said| said == line),
+        "no `{line}` in\n{yaml}"
+    );
     Ok(())
 }
 
@@ -60,6 +66,12 @@ pub(crate) fn it_is_told(world: &World) -> Result<()> {
             "no `{line}` in\n{hosting}"
         );
     }
+    let env = command::output(&mut world.wharf(&["env", "--shell", "sh"])?, LONG)?;
+    let line = format!("export KO_DOCKER_REPO='{registry}'");
+    ensure!(
+        env.lines().any(|said| said == line),
+        "no `{line}` in\n{env}"
+    );
     for node in world.nodes()? {
         let file = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
         let hosts = world.docker(&["exec", &node, "cat", &file])?;
