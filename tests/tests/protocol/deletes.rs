@@ -2,14 +2,10 @@
 
 use anyhow::Result;
 use wharf_tests::content::{self, MANIFEST};
-use wharf_tests::http::{Connection, Request};
+use wharf_tests::http::Connection;
 use wharf_tests::wharf::Server;
 
-use wharf_tests::talk::{ask, get, head, push, push_blobs, push_image, put, refuse, serve};
-
-fn delete(target: impl Into<String>) -> Request<'static> {
-    Request::new("DELETE", target)
-}
+use wharf_tests::talk::{ask, delete, get, head, push, push_blobs, push_image, put, refuse, serve};
 
 #[test]
 fn a_deleted_tag_leaves_its_manifest() -> Result<()> {

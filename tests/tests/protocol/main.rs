@@ -10,6 +10,7 @@ mod manifests;
 mod manners;
 mod moves;
 mod names;
+mod reads;
 mod referrers;
 mod sessions;
 mod small;

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use wharf_tests::content::{MANIFEST, Random, sha256};
+use wharf_tests::http::Connection;
 use wharf_tests::talk::{
-    ask, blobs_of, damage, file_of, get, head, manifest_of, push, push_image, put,
+    ask, blobs_of, damage, file_of, get, head, manifest_of, push, push_image, put, refuse,
 };
 
 use crate::{operate, report, said, serve, stored};
@@ -81,5 +82,27 @@ fn an_image_is_not_pushed_over_a_bad_blob() -> Result<()> {
     report(&server, &["scrub"])?;
     let manifest = [manifest_of("v1"), b" ".to_vec()].concat();
     ask(&mut http, 400, put("app", "v2", MANIFEST, &manifest))?;
+    Ok(())
+}
+
+#[test]
+fn a_damaged_manifest_is_unknown_until_it_is_pushed_again() -> Result<()> {
+    let (mut server, mut http) = serve(&[])?;
+    let manifest = push_image(&mut http, "app", "v1")?;
+    server.kill()?;
+    let catalog = rusqlite::Connection::open(server.data().join("catalog.db"))?;
+    let damaged = catalog.execute(
+        "UPDATE manifest SET payload = CAST(payload || ' ' AS BLOB)",
+        [],
+    )?;
+    ensure!(damaged == 1, "{damaged} manifests were damaged");
+    drop(catalog);
+    server.restart()?;
+    let mut http = Connection::open(server.address())?;
+    let path = "/v2/app/manifests/v1";
+    refuse(&mut http, 404, "MANIFEST_UNKNOWN", get(path))?;
+    ensure!(server.log().contains("a manifest is damaged"));
+    ask(&mut http, 201, put("app", "v1", MANIFEST, &manifest))?;
+    ensure!(ask(&mut http, 200, get(path))?.body == manifest);
     Ok(())
 }

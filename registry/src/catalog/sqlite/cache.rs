@@ -156,3 +156,34 @@ impl Weigh for BlobRecord {
         500
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::{Location, UploadId};
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept_after_it() {
+        let kept = Kept::new();
+        let (name, digest): (Name, _) = ("a".parse().unwrap(), Digest::sha256(b""));
+        let record = BlobRecord {
+            size: 0,
+            location: Location {
+                digest: digest.clone(),
+                upload: UploadId::random().unwrap(),
+            },
+            loose: false,
+        };
+        let key = (name.clone(), digest.clone());
+        let ticket = || kept.blobs.get(&key).err();
+        // Read, then changed, then kept: what was read may be from before the change.
+        let early = ticket().unwrap();
+        kept.forget(&Stale::blob(&name, &digest));
+        kept.blobs.keep(early, key.clone(), record.clone());
+        let late = ticket().expect("a row was kept that a change had made untrue");
+        kept.blobs.keep(late, key.clone(), record.clone());
+        assert!(ticket().is_none());
+        kept.forget(&Stale::all_blobs());
+        assert!(ticket().is_some());
+    }
+}
