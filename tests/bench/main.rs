@@ -37,6 +37,9 @@ use servers::Peer;
 const SUBJECT: &str = "wharf";
 const REFERENCE: &str = "distribution";
 
+/// What the names of directories with its data begin with; the process's number follows.
+const SCRATCH: &str = "bench-peers-";
+
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) if options.help => {
@@ -125,9 +128,24 @@ fn scratch(dir: &Path) -> Result<TempDir> {
         "{} is memory and no disk: choose another with --dir",
         dir.display()
     );
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if is_abandoned(&entry.file_name().to_string_lossy()) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
     Ok(tempfile::Builder::new()
-        .prefix("bench-peers-")
+        .prefix(&format!("{SCRATCH}{}-", std::process::id()))
         .tempdir_in(dir)?)
+}
+
+/// Whether this is the directory of a run that was killed: they are large.
+fn is_abandoned(name: &str) -> bool {
+    let process = name
+        .strip_prefix(SCRATCH)
+        .and_then(|name| name.split_once('-'));
+    let process = process.and_then(|(process, _)| process.parse::<u32>().ok());
+    process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
 }
 
 /// The rows that are asked for.

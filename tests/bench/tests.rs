@@ -158,3 +158,12 @@ fn rows_are_chosen_by_their_words() -> Result<()> {
     ensure!(chosen(&options).is_err());
     Ok(())
 }
+
+#[test]
+fn only_what_a_run_left_that_is_over_is_taken_away() {
+    let this = std::process::id();
+    assert!(is_abandoned("bench-peers-4294967295-x1Y2z3"));
+    assert!(!is_abandoned(&format!("bench-peers-{this}-x1Y2z3")));
+    assert!(!is_abandoned("bench-peers-results-1"));
+    assert!(!is_abandoned("4294967295-x1Y2z3"));
+}
