@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use wharf_tests::content::{MANIFEST, Random};
+use wharf_tests::content::{self, MANIFEST, Random};
 use wharf_tests::http::{Body, Connection, Request};
 use wharf_tests::talk::{
     ask, delete, file_of, get, manifest_of, open, push, push_image, put, until,
@@ -79,7 +79,16 @@ fn a_full_disk_refuses_uploads_and_nothing_else_and_recovers_by_itself() -> Resu
     let small = Small::new(&["mkfs.ext4", "-q", "-F"])?;
     let mut http = Connection::open(small.server.address())?;
     push_image(&mut http, "app", "v1")?;
-    let large = push(&mut http, "app", &Random::new(1).bytes(8 << 20))?;
+    // In an image: as garbage it would go before we have looked, and make room.
+    let layer = Random::new(1).bytes(8 << 20);
+    let large = push(&mut http, "app", &layer)?;
+    push(&mut http, "app", b"{}")?;
+    let image = content::manifest(
+        &content::descriptor(content::CONFIG, b"{}"),
+        &[content::descriptor(content::LAYER, &layer)],
+    );
+    let request = put("app", "large", MANIFEST, &image);
+    ask(&mut http, 201, request)?;
     // It must not notice before the disk is full: the filler would eat what it gives up then.
     small.server.freeze()?;
     small.fill()?;
@@ -108,7 +117,9 @@ fn a_full_disk_refuses_uploads_and_nothing_else_and_recovers_by_itself() -> Resu
         put("app", "stable", &media_type, &manifest.body),
     )?;
     ask(&mut http, 202, delete("/v2/app/manifests/stable"))?;
-    // The large blob is garbage, and makes room when it goes; a person makes the rest.
+    let image = content::sha256(&image);
+    ask(&mut http, 202, delete(format!("/v2/app/manifests/{image}")))?;
+    // The large blob is garbage now, and makes room when it goes; a person makes the rest.
     until(PATIENCE, &None, || file_of(&small.server, &large))?;
     fs::remove_file(small.filler())?;
     small.is("ok")?;
