@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::command::{self, say};
+use crate::talk::until;
 
 /// A server under test answers within milliseconds; this is for a machine that builds something else at the same time.
 const READY: Duration = Duration::from_secs(20);
@@ -320,7 +321,25 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(rustix::process::Signal::STOP)
+        self.signal(rustix::process::Signal::STOP)?;
+        // A busy machine takes its time to stop them all, and they would go on to answer meanwhile.
+        until(Duration::from_secs(60), &true, || self.is_frozen())
+    }
+
+    /// Whether none of its threads runs (proc(5)).
+    fn is_frozen(&self) -> Result<bool> {
+        let id = self.id().context("wharf serve does not run")?;
+        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            // One that ends just now was running just now.
+            let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else {
+                return Ok(false);
+            };
+            let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+            if !state.is_some_and(|state| state.starts_with('T')) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Lets it go on after [`freeze`](Self::freeze).
