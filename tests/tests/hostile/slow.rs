@@ -122,12 +122,11 @@ fn large_manifests_that_do_not_come_keep_nobody_waiting() -> Result<()> {
         http.write(&[b' '; 1000])?;
         waiting.push(http);
     }
-    // The first one may come before the large ones are heard of.
+    // They are all heard of by then; a small one that came before them would show nothing.
+    thread::sleep(Duration::from_secs(1));
     let mut http = Connection::open(server.address())?;
-    for tag in ["v1", "v2", "v3"] {
-        let put = wharf_tests::talk::put("a", tag, INDEX, &index);
-        ask(&mut http, 201, put)?;
-        ask(&mut http, 200, get(format!("/v2/a/manifests/{tag}")))?;
-    }
+    let put = wharf_tests::talk::put("a", "v1", INDEX, &index);
+    ask(&mut http, 201, put)?;
+    ask(&mut http, 200, get("/v2/a/manifests/v1"))?;
     still_serves(&server, 2)
 }
