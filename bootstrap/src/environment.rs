@@ -104,6 +104,16 @@ impl Record {
     }
 }
 
+/// A file to lock, made where there is none.
+pub(crate) fn lock_file(path: &Path) -> anyhow::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
 /// The files of one environment on this host, held by one program at a time.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -120,12 +130,7 @@ impl Home {
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
         let path = directory.join(format!("{name}.lock"));
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("opening {}", path.display()))?;
+        let lock = lock_file(&path)?;
         let end = Instant::now() + wait;
         let mut is_told = false;
         loop {

@@ -121,7 +121,7 @@ async fn carry(
     let end = tokio::select! {
         end = down(&mut stream, &mut write, seen, &moved, &has_answered) => end,
         end = up.run(&mut read, &mut sink, bytes) => end,
-        () = idle_after_stop(stopped, &moved) => End::Left,
+        () = relay::idle_after_stop(stopped, &moved, IDLE_WHEN_STOPPING) => End::Left,
     };
     match end {
         // What was answered, or forgotten by now, cannot be said again to another.
@@ -277,18 +277,6 @@ async fn forget(client: &mut ReadHalf<'_>) -> End {
     while let Ok(Ok(1..)) = timeout_at(end, client.read(&mut buffer)).await {}
     tokio::time::sleep_until(end).await;
     End::Broken("the way to the pod broke".to_owned())
-}
-
-/// Done when the forward was asked to stop and nothing has moved since.
-async fn idle_after_stop(stopped: &mut watch::Receiver<bool>, moved: &AtomicU64) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-    loop {
-        let before = moved.load(Ordering::Relaxed);
-        sleep(IDLE_WHEN_STOPPING).await;
-        if moved.load(Ordering::Relaxed) == before {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

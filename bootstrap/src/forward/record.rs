@@ -115,12 +115,7 @@ impl Files {
     pub(super) fn hold(&self) -> anyhow::Result<Option<Entry>> {
         let path = self.with("lock");
         loop {
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .with_context(|| format!("opening {}", path.display()))?;
+            let lock = environment::lock_file(&path)?;
             match lock.try_lock() {
                 // Its last holder may have removed the file since it was opened; then it locks nobody out.
                 Ok(()) if !is_at(&lock, &path) => {}

@@ -22,18 +22,7 @@ impl Kube {
     pub(crate) async fn apply(&self, object: &DynamicObject) -> anyhow::Result<()> {
         let (api, name) = self.api(object)?;
         let title = title(object);
-        let existing = api
-            .get_metadata_opt(&name)
-            .await
-            .with_context(|| format!("reading {title}"))?;
-        if let Some(existing) = existing
-            && existing
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(MANAGED_BY))
-                .is_none_or(|by| by != MANAGER)
-        {
+        if is_ours(&api, &name, &title).await? == Some(false) {
             return Err(Code::Conflict.error(format!(
                 "{title} exists and is not wharf's (no label {MANAGED_BY}={MANAGER}): delete it, or label it so to hand it over"
             )));
@@ -50,15 +39,7 @@ impl Kube {
     pub(crate) async fn delete(&self, object: &DynamicObject) -> anyhow::Result<()> {
         let (api, name) = self.api(object)?;
         let title = title(object);
-        let existing = api
-            .get_metadata_opt(&name)
-            .await
-            .with_context(|| format!("reading {title}"))?;
-        let labels = existing.and_then(|existing| existing.metadata.labels);
-        if labels
-            .and_then(|mut labels| labels.remove(MANAGED_BY))
-            .is_none_or(|by| by != MANAGER)
-        {
+        if is_ours(&api, &name, &title).await? != Some(true) {
             return Ok(());
         }
         match api.delete(&name, &DeleteParams::default()).await {
@@ -128,6 +109,22 @@ impl Kube {
                 .context("an object without a name")?,
         ))
     }
+}
+
+/// Whether an object is one that wharf manages; nothing where there is none.
+async fn is_ours(
+    api: &Api<DynamicObject>,
+    name: &str,
+    title: &str,
+) -> anyhow::Result<Option<bool>> {
+    let existing = api
+        .get_metadata_opt(name)
+        .await
+        .with_context(|| format!("reading {title}"))?;
+    Ok(existing.map(|existing| {
+        let labels = existing.metadata.labels.unwrap_or_default();
+        labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER)
+    }))
 }
 
 fn title(object: &DynamicObject) -> String {

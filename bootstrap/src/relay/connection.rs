@@ -63,7 +63,7 @@ pub(super) async fn relay(
     let moved = AtomicU64::new(0);
     let finished = tokio::select! {
         finished = copy(&client, &upstream, &moved) => finished,
-        () = idle_after_stop(&mut stopped, &moved) => Ok(()),
+        () = idle_after_stop(&mut stopped, &moved, IDLE_WHEN_STOPPING) => Ok(()),
     };
     if finished.is_err() {
         // What the client was cut off from saying must not look complete: a reset, not an end.
@@ -171,12 +171,16 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Done when the relay was asked to stop and nothing has moved since.
-async fn idle_after_stop(stopped: &mut watch::Receiver<bool>, moved: &AtomicU64) {
+/// Done when who serves a connection was asked to stop, and nothing has moved on it for `quiet` since.
+pub(crate) async fn idle_after_stop(
+    stopped: &mut watch::Receiver<bool>,
+    moved: &AtomicU64,
+    quiet: Duration,
+) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
     loop {
         let before = moved.load(Ordering::Relaxed);
-        sleep(IDLE_WHEN_STOPPING).await;
+        sleep(quiet).await;
         if moved.load(Ordering::Relaxed) == before {
             return;
         }

@@ -26,6 +26,7 @@ use wharf_registry::server;
 use crate::exit::Code;
 use crate::health;
 use crate::resolve::resolve;
+pub(crate) use connection::idle_after_stop;
 use connection::{Limits, relay};
 use upstream::Upstream;
 
