@@ -13,6 +13,7 @@ mod environment;
 mod exit;
 mod forward;
 mod health;
+mod hosts;
 mod image;
 mod kube;
 mod names;

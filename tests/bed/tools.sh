@@ -1,12 +1,12 @@
 #!/bin/bash
-# Makes the named command-line tools of the bed: kind, crane, regctl, distribution and the nodes' containerd from Go modules, kubectl from
+# Makes the named command-line tools of the bed: kind, crane, regctl, helm, distribution and the nodes' containerd from Go modules, kubectl from
 # Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|nginx...
+#   tools.sh kind|crane|regctl|helm|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|nginx...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
 # Not in versions.sh, which is part of the recipe of images: they would be made again for nothing.
-readonly REGCTL=v0.11.7 DISTRIBUTION=v3.1.2
+readonly REGCTL=v0.11.7 DISTRIBUTION=v3.1.2 HELM=v3.22.0
 
 # In node-bin, which is not on PATH: `registry` is what many programs could be called.
 distribution() {
@@ -62,6 +62,7 @@ for tool; do
     distribution) distribution ;;
     nginx) "$WHARF_BED/bin/nginx" -v || step "unpacking nginx from Debian" unpack_nginx ;;
     regctl) go_tool regctl github.com/regclient/regclient github.com/regclient/regclient/cmd/regctl "$REGCTL" ;;
+    helm) go_tool helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm "$HELM" ;;
     node-containerd) node_containerd ;;
     # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.
     skopeo | buildah | podman | containerd) step "installing $tool from Debian" install_packages "$tool" ;;

@@ -23,6 +23,9 @@ pub(crate) struct Blob {
 /// A file of a layer: its path, its mode, its content.
 pub(crate) type File<'a> = (&'a str, u32, &'a [u8]);
 
+/// A folder of a layer: its path, the user and group that own it.
+pub(crate) type Folder<'a> = (&'a str, u64);
+
 /// An image: a manifest, and the two blobs that it names.
 #[derive(Debug, Clone)]
 pub(crate) struct Image {
@@ -35,25 +38,19 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Packs files. No clock, no owner and no map with an order of its own has a say in the result.
+    /// Packs folders and files, to be run with these settings. No clock and no map with an order of its own has a say in the result.
     pub(crate) fn new(
         architecture: &str,
-        command: &str,
+        settings: &Value,
+        folders: &[Folder<'_>],
         files: &[File<'_>],
     ) -> anyhow::Result<Self> {
-        let tar = archive(files).context("packing a layer")?;
+        let tar = archive(folders, files).context("packing a layer")?;
         let layer = blob(compress(&tar)?);
         let config = blob(serde_json::to_vec(&json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {
-                "Entrypoint": [command],
-                "Env": ["PATH=/"],
-                "Labels": {
-                    "org.opencontainers.image.title": "wharf",
-                    "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
-                },
-            },
+            "config": settings,
             "rootfs": {"type": "layers", "diff_ids": [Digest::sha256(&tar).to_string()]},
         }))?);
         let manifest = blob(serde_json::to_vec(&json!({
@@ -93,7 +90,7 @@ impl Image {
                 .iter()
                 .map(|(path, bytes)| (path.as_str(), 0o644, &bytes[..])),
         );
-        Ok(archive(&files).context("packing the image")?.into())
+        Ok(archive(&[], &files).context("packing the image")?.into())
     }
 }
 
@@ -108,23 +105,34 @@ fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({"mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.bytes.len()})
 }
 
-/// Files in a tar.
-pub(super) fn archive(files: &[File<'_>]) -> std::io::Result<Vec<u8>> {
+/// Folders and files in a tar.
+pub(super) fn archive(folders: &[Folder<'_>], files: &[File<'_>]) -> std::io::Result<Vec<u8>> {
     let size: usize = files
         .iter()
         .map(|(_, _, content)| content.len() + 1024)
         .sum();
     let mut tar = tar::Builder::new(Vec::with_capacity(size + 1024));
+    for (path, owner) in folders {
+        let mut header = header(0o755, *owner);
+        header.set_entry_type(tar::EntryType::Directory);
+        tar.append_data(&mut header, path, std::io::empty())?;
+    }
     for (path, mode, content) in files {
-        let mut header = tar::Header::new_ustar();
+        let mut header = header(*mode, 0);
         header.set_size(content.len() as u64);
-        header.set_mode(*mode);
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
         tar.append_data(&mut header, path, *content)?;
     }
     tar.into_inner()
+}
+
+fn header(mode: u32, owner: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header.set_uid(owner);
+    header.set_gid(owner);
+    header
 }
 
 fn compress(tar: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -144,7 +152,13 @@ mod tests {
 
     #[test]
     fn an_archive_holds_what_its_index_names() {
-        let image = Image::new("amd64", "/wharf", &[("wharf", 0o755, b"program")]).unwrap();
+        let image = Image::new(
+            "amd64",
+            &json!({}),
+            &[("data", 65532)],
+            &[("wharf", 0o755, b"program")],
+        )
+        .unwrap();
         let archive = image.archive("docker.io/wharf/wharf:0.1.0-abc").unwrap();
         let mut files = std::collections::BTreeMap::new();
         for entry in tar::Archive::new(&archive[..]).entries().unwrap() {

@@ -10,12 +10,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bytes::Bytes;
+use serde_json::{Value, json};
 use wharf_registry::oci::Digest;
 
 use crate::exit::Code;
 use crate::names::IMAGE_REPOSITORY;
 pub(crate) use layout::Image;
 pub(crate) use probe::probe;
+
+/// The registry's user in its own image: nobody in particular.
+const USER: u64 = 65532;
 
 /// A binary that nodes can run: static, for Linux, for their architecture.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl NodeBinary {
     /// The file `wharf`, in a tar.
     pub(crate) async fn archive(&self) -> anyhow::Result<Bytes> {
         let bytes = self.bytes.clone();
-        let pack = move || layout::archive(&[("wharf", 0o755, &bytes)]);
+        let pack = move || layout::archive(&[], &[("wharf", 0o755, &bytes)]);
         let archive = tokio::task::spawn_blocking(pack).await?;
         Ok(archive.context("packing this program")?.into())
     }
@@ -76,10 +80,38 @@ impl NodeBinary {
     pub(crate) async fn pack(&self, architecture: &str) -> anyhow::Result<Image> {
         let (bytes, architecture) = (self.bytes.clone(), architecture.to_owned());
         tokio::task::spawn_blocking(move || {
-            Image::new(&architecture, "/wharf", &[("wharf", 0o755, &bytes)])
+            Image::new(
+                &architecture,
+                &settings(),
+                &[("data", USER)],
+                &[("wharf", 0o755, &bytes)],
+            )
         })
         .await?
     }
+}
+
+/// With these, the image is a registry wherever it is run; in a cluster the manifests say otherwise. `deploy/Containerfile` has the
+/// same ones.
+fn settings() -> Value {
+    json!({
+        "User": format!("{USER}:{USER}"),
+        "Env": [
+            "PATH=/",
+            "WHARF_LISTEN=0.0.0.0:5000,[::]:5000",
+            "WHARF_DATA=/data",
+            "WHARF_ALLOW_HOST=registry",
+        ],
+        "Entrypoint": ["/wharf"],
+        "Cmd": ["serve"],
+        "WorkingDir": "/",
+        "ExposedPorts": {"5000/tcp": {}},
+        "Volumes": {"/data": {}},
+        "Labels": {
+            "org.opencontainers.image.title": "wharf",
+            "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! An image of a few hundred bytes that runs and ends well, and that no node has seen before.
 
 use anyhow::bail;
+use serde_json::json;
 
 use super::Image;
 
@@ -23,7 +24,8 @@ pub(crate) fn probe(architecture: &str, nonce: &str) -> anyhow::Result<Image> {
     let program = program(architecture)?;
     Image::new(
         architecture,
-        "/probe",
+        &json!({"Entrypoint": ["/probe"]}),
+        &[],
         &[
             ("probe", 0o755, &program),
             ("nonce", 0o644, nonce.as_bytes()),

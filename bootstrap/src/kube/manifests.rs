@@ -1,6 +1,7 @@
 //! The manifests of `deploy/`, with what only this environment knows set in them.
 //!
-//! The files are whole manifests with defaults that people can read and apply by hand; nothing in them is a template.
+//! The files are whole manifests with defaults that people can read and apply by hand; nothing in them is a template. The
+//! kustomization and the Helm chart beside them are made of the same files (decision 008).
 
 use std::net::SocketAddr;
 
@@ -8,16 +9,18 @@ use anyhow::Context;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
+use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, NODE_DATA, registry_host};
 
 /// The label that says which node a node is.
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
-const NAMESPACE_FILE: &str = include_str!("../../../deploy/namespace.yaml");
-const REGISTRY_FILE: &str = include_str!("../../../deploy/registry.yaml");
-const RELAY_FILE: &str = include_str!("../../../deploy/relay.yaml");
-const HOSTING_FILE: &str = include_str!("../../../deploy/local-registry-hosting.yaml");
-const HELP_FILE: &str = include_str!("../../../deploy/local-registry-help.yaml");
+const NAMESPACE_FILE: &str = include_str!("../../../deploy/chart/manifests/namespace.yaml");
+const REGISTRY_FILE: &str = include_str!("../../../deploy/chart/manifests/registry.yaml");
+const SERVICE_FILE: &str = include_str!("../../../deploy/chart/manifests/service.yaml");
+const RELAY_FILE: &str = include_str!("../../../deploy/chart/manifests/relay.yaml");
+const HOSTING_FILE: &str =
+    include_str!("../../../deploy/chart/manifests/local-registry-hosting.yaml");
+const HELP_FILE: &str = include_str!("../../../deploy/chart/manifests/local-registry-help.yaml");
 
 /// What wharf installs, for one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,29 +42,30 @@ impl Manifests {
     pub(crate) fn registry(&self) -> anyhow::Result<Vec<DynamicObject>> {
         let mut objects = documents(NAMESPACE_FILE)?;
         for mut object in documents(REGISTRY_FILE)? {
-            if object["kind"] == "Deployment" {
-                set(
-                    &mut object,
-                    "/spec/template/spec/containers/0/image",
-                    self.image.as_str(),
-                )?;
-                set(
-                    &mut object,
-                    "/spec/template/spec/securityContext/runAsUser",
-                    self.owner.0,
-                )?;
-                set(
-                    &mut object,
-                    "/spec/template/spec/securityContext/runAsGroup",
-                    self.owner.1,
-                )?;
-                if self.guest.is_some() {
-                    object["spec"]["template"]["spec"]["nodeSelector"] =
-                        json!({HOSTNAME: self.published_node});
-                }
+            set(
+                &mut object,
+                "/spec/template/spec/containers/0/image",
+                self.image.as_str(),
+            )?;
+            // No group for the volume: the directory's owner is what it is.
+            set(
+                &mut object,
+                "/spec/template/spec/securityContext",
+                json!({"runAsUser": self.owner.0, "runAsGroup": self.owner.1}),
+            )?;
+            // It must be the host's directory, which outlives the cluster; an empty one of the node would be a trap.
+            set(
+                &mut object,
+                "/spec/template/spec/volumes/0",
+                json!({"name": "data", "hostPath": {"path": NODE_DATA, "type": "Directory"}}),
+            )?;
+            if self.guest.is_some() {
+                object["spec"]["template"]["spec"]["nodeSelector"] =
+                    json!({HOSTNAME: self.published_node});
             }
             objects.push(object);
         }
+        objects.extend(documents(SERVICE_FILE)?);
         typed(objects)
     }
 
@@ -102,6 +106,9 @@ impl Manifests {
                     check.clone(),
                 )?;
             }
+            // `up` tells containerd itself, where it is known to listen.
+            take(object, "/spec/template/spec/containers/0", "volumeMounts")?;
+            take(object, "/spec/template/spec", "volumes")?;
         }
         typed(objects)
     }
@@ -175,6 +182,15 @@ fn set(object: &mut Value, path: &str, value: impl Into<Value>) -> anyhow::Resul
         .pointer_mut(path)
         .with_context(|| format!("the manifest has no {path}"))? = value.into();
     Ok(())
+}
+
+/// Removes a field that the manifest has.
+fn take(object: &mut Value, path: &str, field: &str) -> anyhow::Result<()> {
+    let fields = object.pointer_mut(path).and_then(Value::as_object_mut);
+    let taken = fields.and_then(|fields| fields.remove(field));
+    taken
+        .map(|_| ())
+        .with_context(|| format!("the manifest has no {path}/{field}"))
 }
 
 fn typed(objects: Vec<Value>) -> anyhow::Result<Vec<DynamicObject>> {

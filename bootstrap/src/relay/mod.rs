@@ -10,6 +10,7 @@ mod upstream;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +25,8 @@ use tokio::task::JoinSet;
 use wharf_registry::server;
 
 use crate::exit::Code;
-use crate::health;
 use crate::resolve::resolve;
+use crate::{health, hosts};
 pub(crate) use connection::idle_after_stop;
 use connection::{Limits, relay};
 use upstream::Upstream;
@@ -69,6 +70,9 @@ pub(crate) struct RelayArgs {
     /// A container of the node's network that is let in like the gateway
     #[arg(long, value_name = "NAME", requires = "published_node")]
     guest: Option<String>,
+    /// The directory in which containerd looks for what localhost:PORT is: a hosts.toml that leads here is written there
+    #[arg(long, value_name = "DIR")]
+    hosts: Option<PathBuf>,
     /// Ask the registry through the relay that runs here, and exit 0 if it answers
     #[arg(long)]
     check: bool,
@@ -82,6 +86,9 @@ pub(crate) async fn run(args: RelayArgs) -> anyhow::Result<ExitCode> {
     let Some(to) = args.to.filter(|_| !args.check) else {
         return check(args.port, args.instance.as_deref()).await;
     };
+    if let Some(directory) = &args.hosts {
+        tell_containerd(directory, args.port);
+    }
     let is_published = args.published_node.is_some() && args.published_node == args.node_name;
     let doors = open_doors(args.port, is_published, args.guest).await?;
     for door in &doors {
@@ -89,6 +96,19 @@ pub(crate) async fn run(args: RelayArgs) -> anyhow::Result<ExitCode> {
     }
     serve(doors, to, Limits::default(), crate::signals::stop()).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes containerd's file. Without it pulls work as well, so the relay does not end where it cannot be written.
+fn tell_containerd(directory: &Path, port: u16) {
+    match hosts::write(directory, port) {
+        Ok(true) => tracing::info!(directory = %directory.display(), "containerd is told"),
+        Ok(false) => {
+            tracing::warn!(directory = %directory.display(), "somebody else's hosts.toml stays");
+        }
+        Err(error) => {
+            tracing::warn!(directory = %directory.display(), %error, "writing hosts.toml");
+        }
+    }
 }
 
 /// Says to who asked for the registry that it is not there, in the registry's own way.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use wharf_registry::oci::Digest;
 
 use crate::cluster::Cluster;
+use crate::hosts::hosts;
 use crate::names::{HOSTS_DIRECTORY, IMAGE_REPOSITORY, PROBE_REPOSITORY, registry_host};
 
 /// containerd's label for an image that must not be cleaned up.
@@ -238,6 +239,10 @@ fn is_of(name: &str, repository: &str) -> bool {
         .is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
+fn hosts_directory(port: u16) -> String {
+    format!("{HOSTS_DIRECTORY}/{}", registry_host(port))
+}
+
 async fn read_hosts(cluster: &dyn Cluster, node: &str, port: u16) -> anyhow::Result<String> {
     let script = r#"cat "$1/hosts.toml" 2>/dev/null || true"#;
     cluster
@@ -248,18 +253,6 @@ async fn read_hosts(cluster: &dyn Cluster, node: &str, port: u16) -> anyhow::Res
         )
         .await
         .with_context(|| format!("reading hosts.toml of {node}"))
-}
-
-fn hosts_directory(port: u16) -> String {
-    format!("{HOSTS_DIRECTORY}/{}", registry_host(port))
-}
-
-/// `server` names the same place, so that an error names it too and no other is tried.
-fn hosts(port: u16) -> String {
-    let relay = format!("http://127.0.0.1:{port}");
-    format!(
-        "# Written by wharf.\nserver = \"{relay}\"\n\n[host.\"{relay}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-    )
 }
 
 /// The snapshotter that the node's containerd unpacks to, as kind asks for it.
@@ -288,11 +281,6 @@ fn parse_snapshotter(config: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_containerd_is_told() {
-        insta::assert_snapshot!(hosts(5055));
-    }
 
     #[test]
     fn the_snapshotter_of_both_configuration_versions() {

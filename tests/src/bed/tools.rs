@@ -15,6 +15,8 @@ pub enum Tool {
     Crane,
     /// The client of Kubernetes.
     Kubectl,
+    /// Installs charts.
+    Helm,
     /// A registry client with a stricter idea of TLS.
     Skopeo,
     /// An HTTP server, as a proxy in front of a registry.
@@ -63,6 +65,7 @@ impl Tool {
             Self::Kind => "kind",
             Self::Crane => "crane",
             Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
             Self::Skopeo => "skopeo",
             Self::Nginx => "nginx",
             Self::Regctl => "regctl",
