@@ -35,6 +35,8 @@ pub enum Tool {
     Xfs,
     /// Makes system calls fail, and counts them.
     Strace,
+    /// Downloads.
+    Curl,
     /// The registry that others are compared with: see [`Bed::node_program`].
     Distribution,
 }
@@ -75,6 +77,7 @@ impl Tool {
             Self::NodeContainerd => "node-containerd",
             Self::Xfs => "mkfs.xfs",
             Self::Strace => "strace",
+            Self::Curl => "curl",
             // Its program is called `registry`, as others are.
             Self::Distribution => "distribution",
         }
@@ -82,7 +85,7 @@ impl Tool {
 }
 
 /// Tools that come from Debian's packages, and how others get them.
-const PACKAGED: [(&str, &str); 6] = [
+const PACKAGED: [(&str, &str); 7] = [
     (
         "skopeo",
         "https://github.com/containers/skopeo/blob/main/install.md",
@@ -98,6 +101,7 @@ const PACKAGED: [(&str, &str); 6] = [
     ),
     ("mkfs.xfs", "https://xfs.org"),
     ("strace", "https://strace.io"),
+    ("curl", "https://curl.se/download.html"),
 ];
 
 /// Makes those tools that the machine does not have. The script is asked about the bed's own ones too: it knows their versions.

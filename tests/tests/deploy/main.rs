@@ -1,6 +1,7 @@
 //! `deploy/`: what installs the registry without wharf's command line. The chart, the kustomization and `wharf up` make the same
 //! objects; the container file makes the image that wharf packs of itself; the action makes a registry for a workflow.
 
+mod action;
 mod chart;
 mod objects;
 
