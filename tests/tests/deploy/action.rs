@@ -19,17 +19,17 @@ use wharf_tests::{talk, wharf};
 use crate::{DEPLOY, LONG, VERSION};
 
 /// A job of a workflow.
-pub(crate) struct Job {
+pub(crate) struct Job<'a> {
     temp: TempDir,
     /// What a step's command is made of: the machine's environment.
-    shell: Box<dyn Fn() -> Command>,
+    shell: Box<dyn Fn() -> Command + 'a>,
     path: Vec<PathBuf>,
     variables: BTreeMap<String, String>,
 }
 
-impl Job {
+impl<'a> Job<'a> {
     /// A job on a machine where `shell` starts bash.
-    pub(crate) fn new(shell: impl Fn() -> Command + 'static) -> Result<Self> {
+    pub(crate) fn new(shell: impl Fn() -> Command + 'a) -> Result<Self> {
         Ok(Self {
             temp: tempfile::tempdir()?,
             shell: Box::new(shell),

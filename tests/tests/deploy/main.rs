@@ -3,6 +3,8 @@
 
 mod action;
 mod chart;
+mod cluster;
+mod container;
 mod objects;
 
 use std::time::Duration;

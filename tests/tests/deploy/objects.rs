@@ -63,11 +63,11 @@ impl Objects {
         self.0.keys().map(String::as_str).collect()
     }
 
-    /// Sees to it that these differ from others in what is known, and in nothing else. `*` stands for any beginning.
+    /// Sees to it that these differ from others in what is known, and in nothing else. `*` stands for anything, once.
     pub(crate) fn differ_only_in(&self, others: &Self, known: &[Difference]) -> Result<()> {
         let found = self.differences(others);
-        let is = |known: &str, found: &str| match known.strip_prefix('*') {
-            Some(end) => found.ends_with(end),
+        let is = |known: &str, found: &str| match known.split_once('*') {
+            Some((start, end)) => found.starts_with(start) && found.ends_with(end),
             None => found == known,
         };
         let unknown: Vec<_> = found
