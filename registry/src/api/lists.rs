@@ -5,13 +5,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use form_urlencoded::Serializer;
 use oci_spec::distribution::{ErrorCode, RepositoryListBuilder, TagListBuilder};
-use serde_json::json;
+use serde::Serialize;
 
 use super::Result;
 use super::error::ApiError;
 use super::response::text;
 use crate::oci::{Digest, MediaType, Name};
-use crate::registry::{Access, Registry};
+use crate::registry::{Access, ReferrerDescriptor, Registry};
 
 /// What a list is asked for.
 #[derive(Default)]
@@ -37,7 +37,11 @@ pub(super) async fn tags(
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, last.as_str()));
-    let tags: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+    let tags: Vec<String> = page
+        .items
+        .iter()
+        .map(|one| one.as_str().to_owned())
+        .collect();
     let list = TagListBuilder::default()
         .name(name.as_str())
         .tags(tags)
@@ -54,7 +58,11 @@ pub(super) async fn catalog(registry: &Registry, access: &Access, parts: &Parts)
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, last.as_str()));
-    let names: Vec<String> = page.items.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = page
+        .items
+        .iter()
+        .map(|one| one.as_str().to_owned())
+        .collect();
     let list = RepositoryListBuilder::default().repositories(names).build();
     let list = list.map_err(|_| ApiError::internal())?;
     Ok(linked(axum::Json(list).into_response(), link))
@@ -77,11 +85,11 @@ pub(super) async fn referrers(
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, &last.digest));
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OCI_INDEX,
-        "manifests": page.items,
-    });
+    let index = ReferrerIndex {
+        schema_version: 2,
+        media_type: MediaType::OCI_INDEX,
+        manifests: page.items,
+    };
     let mut response = linked(axum::Json(index).into_response(), link);
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_static(MediaType::OCI_INDEX);
@@ -91,6 +99,15 @@ pub(super) async fn referrers(
         headers.insert("OCI-Filters-Applied", filters);
     }
     Ok(response)
+}
+
+/// An image index, of which a list of referrers is one.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReferrerIndex {
+    schema_version: u32,
+    media_type: &'static str,
+    manifests: Vec<ReferrerDescriptor>,
 }
 
 fn linked(mut response: Response, link: Option<HeaderValue>) -> Response {

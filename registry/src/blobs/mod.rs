@@ -155,8 +155,8 @@ pub trait BlobStore: Send + Sync + 'static {
         length: u64,
     ) -> Result<BoxStream<'static, Result<Bytes>>>;
 
-    /// How large the blob at `location` is, if there is one: what tells that an upload was
-    /// committed before its process ended.
+    /// How large the blob at `location` is, if there is one and it has the right content: what tells that an
+    /// upload was committed before its process ended.
     async fn committed(&self, location: &Location) -> Result<Option<u64>>;
 
     /// Gives blobs' space back, as far as that can be done. No error where there is none.

@@ -6,9 +6,11 @@
 
 mod sqlite;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use serde_json::value::RawValue;
 
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Manifest, MediaType, Name, Reference, Tag};
@@ -161,7 +163,7 @@ pub enum BlobDeletion {
 }
 
 /// A manifest that refers to a subject, as lists of referrers describe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Referrer {
     /// Its digest.
     pub digest: Digest,
@@ -171,8 +173,8 @@ pub struct Referrer {
     pub size: u64,
     /// What kind of artifact it is.
     pub artifact_type: Option<String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// Its annotations: a JSON object of strings.
+    pub annotations: Box<RawValue>,
 }
 
 /// One page of a list.

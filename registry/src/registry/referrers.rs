@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::{Access, Action, Registry, Result};
 use crate::catalog::{Page, Referrer};
@@ -10,7 +12,7 @@ use crate::limits;
 use crate::oci::{Digest, MediaType, Name, Reference, Tag};
 
 /// A descriptor in a list of referrers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReferrerDescriptor {
     /// What the manifest was pushed as.
@@ -22,9 +24,34 @@ pub struct ReferrerDescriptor {
     /// What kind of artifact it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Its annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    /// Its annotations: a JSON object of strings, which is passed on and never looked into.
+    #[serde(
+        default,
+        deserialize_with = "texts",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub annotations: Option<Box<RawValue>>,
+}
+
+impl ReferrerDescriptor {
+    /// The most bytes that it takes as JSON.
+    fn bytes(&self) -> usize {
+        // The members' names, and a size.
+        const REST: usize = 120;
+        let kind = self.artifact_type.as_ref().map_or(0, String::len);
+        let annotations = self.annotations.as_ref().map_or(0, |raw| raw.get().len());
+        // Every byte of a text may have to be escaped; annotations are JSON already.
+        REST + 6 * (self.media_type.len() + self.digest.len() + kind) + annotations
+    }
+}
+
+/// A JSON object of strings.
+fn texts<'de, D: Deserializer<'de>>(
+    input: D,
+) -> std::result::Result<Option<Box<RawValue>>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(input)?;
+    let raw = serde_json::value::to_raw_value(&texts).map_err(D::Error::custom)?;
+    Ok(Some(raw))
 }
 
 impl Registry {
@@ -73,7 +100,7 @@ impl Registry {
         let mut items = Vec::new();
         for descriptor in merged.into_values() {
             // Clients read a list like a manifest, and stop where a manifest would be too large.
-            size += serde_json::to_vec(&descriptor).map_or(0, |json| json.len() + 1);
+            size += descriptor.bytes();
             let full = size > limits::REFERRERS_BYTES && !items.is_empty();
             if items.len() >= limit || full {
                 more = true;
@@ -151,7 +178,7 @@ impl From<Referrer> for ReferrerDescriptor {
             digest: referrer.digest.to_string(),
             size: referrer.size,
             artifact_type: referrer.artifact_type,
-            annotations: referrer.annotations,
+            annotations: Some(referrer.annotations).filter(|raw| raw.get() != "{}"),
         }
     }
 }

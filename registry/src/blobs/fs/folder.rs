@@ -30,6 +30,13 @@ const PLAIN: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
+/// Reading writes nothing: the first read of a file would otherwise change its time of last access, and wait for the
+/// file system's journal.
+#[cfg(target_os = "linux")]
+const READ: OFlags = PLAIN.union(OFlags::NOATIME);
+#[cfg(not(target_os = "linux"))]
+const READ: OFlags = PLAIN;
+
 impl Folder {
     /// The store's root, wherever links may lead: which folder that is, is the user's to say.
     pub(super) fn root(path: &Path) -> Result<Self> {
@@ -92,7 +99,13 @@ impl Folder {
 
     /// A file for reading.
     pub(super) fn read(&self, name: &str) -> Result<File> {
-        self.open_file(name, PLAIN | OFlags::RDONLY, "open")
+        match self.open_file(name, READ, "open") {
+            // Only the file's owner may leave no trace in it.
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                self.open_file(name, PLAIN | OFlags::RDONLY, "open")
+            }
+            opened => opened,
+        }
     }
 
     /// A file for reading at the end of a path, if that takes no disk: if the kernel remembers the
@@ -102,8 +115,7 @@ impl Folder {
         use rustix::fs::ResolveFlags;
 
         let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let flags = PLAIN | OFlags::RDONLY;
-        let opened = rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve);
+        let opened = rustix::fs::openat2(&self.handle, path, READ, Mode::empty(), resolve);
         let file = File::from(opened.ok()?);
         let metadata = file.metadata().ok()?;
         metadata.is_file().then_some((file, metadata))

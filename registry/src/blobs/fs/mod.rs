@@ -18,6 +18,7 @@ use std::thread;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use tokio::sync::oneshot;
 
 use super::{
     BlobStore, Error, Location, Note, OpenUpload, Result, Space, StoredFile, UploadId, UploadWriter,
@@ -25,7 +26,6 @@ use super::{
 use crate::oci::Algorithm;
 use crate::transfers::Transfers;
 use buffers::Buffers;
-use folder::found;
 use layout::Layout;
 use read::Wanted;
 
@@ -42,9 +42,9 @@ use read::Wanted;
 /// ballast                                     room for the catalog when the disk is full
 /// ```
 ///
-/// A file under `blobs/` is always whole: it is renamed there after its digest was checked and its
-/// bytes were synced. A file there that the catalog does not name is an orphan of a crash and is
-/// never served. What is under `uploads/` may be cut off anywhere; its length is the offset at
+/// A file under `blobs/` that the catalog names is whole: it was renamed there after its digest was checked, and
+/// it and its folder were synced before the catalog named it. One that the catalog does not name is an orphan
+/// of a crash, of any content if that was a loss of power, and is never served. What is under `uploads/` may be cut off anywhere; its length is the offset at
 /// which the upload goes on.
 pub struct FsStore {
     layout: Arc<Layout>,
@@ -151,22 +151,13 @@ impl BlobStore for FsStore {
 
     async fn committed(&self, location: &Location) -> Result<Option<u64>> {
         let location = location.clone();
-        self.blocking(move |layout| {
-            let Some(folder) = found(layout.blob_folder(&location))? else {
-                return Ok(None);
-            };
-            let size = folder.size(&layout::file_name(&location))?;
-            if size.is_some() {
-                // Its process may have ended before it came to this.
-                folder.sync()?;
-            }
-            Ok(size)
-        })
-        .await
+        self.blocking(move |layout| write::committed(layout, &location))
+            .await
     }
 
     async fn delete(&self, locations: Vec<Location>) -> Result<()> {
-        self.blocking(move |layout| {
+        let layout = self.layout.clone();
+        aside(move || {
             // All of them, whatever becomes of one.
             let mut result = Ok(());
             for location in locations {
@@ -214,6 +205,10 @@ impl BlobStore for FsStore {
     }
 }
 
+/// How much others go before those who remove blobs: as `nice` has it, from 0 to 19.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// Runs file I/O where it may block. A panic in there is a bug, and fails the request instead of
 /// the server.
 async fn spawn_blocking<T: Send + 'static>(
@@ -228,6 +223,27 @@ async fn spawn_blocking<T: Send + 'static>(
                 source: io::Error::other(panic),
             })
         })
+}
+
+/// Runs file I/O that nobody waits for, in a thread of its own that the system lets run when no other wants to.
+async fn aside(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let (done, result) = oneshot::channel();
+    let spawned = thread::Builder::new()
+        .name("blob-removal".to_owned())
+        .spawn(move || {
+            // Of this thread alone, on Linux; elsewhere it would be the whole process.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::nice(NICE);
+            let _ = done.send(work());
+        });
+    let failed = |source| Error::Io {
+        action: "start a thread for",
+        what: "the blob store".to_owned(),
+        source,
+    };
+    spawned.map_err(failed)?;
+    let panicked = |_| failed(io::Error::other("the thread panicked"));
+    result.await.map_err(panicked)?
 }
 
 impl Error {

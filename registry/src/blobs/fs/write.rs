@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::folder::found;
 use super::layout::{self, Layout};
 use super::{spawn_blocking, writeback};
 use crate::blobs::{Error, Location, Result, UploadId, UploadWriter};
@@ -146,12 +147,15 @@ impl UploadWriter for Writer {
 
     /// What a crash leaves after each step:
     ///
-    /// 1. sync the data: an open upload, whose bytes are all there;
-    /// 2. rename it to the blob's name: the upload or the blob's file, whole in both cases, never a
-    ///    part of it;
-    /// 3. sync the blob's folder: the blob's file. The catalog does not know it, so it is not
-    ///    served, and a sweep of orphans takes it. (Where the upload's notes have a file of their own, a closing request
-    ///    that is repeated finds it by the upload's id.)
+    /// 1. rename to the blob's name: the upload or the blob's file. After a loss of power that file may be of any
+    ///    content: the catalog does not know it, so it is not served, and a sweep of orphans takes it. (Where the upload's
+    ///    notes have a file of their own, a closing request that is repeated finds it by the upload's id, and
+    ///    hashes it.)
+    /// 2. sync the file: its bytes are right, under this name or none.
+    /// 3. sync the blob's folder: the blob's file, whole.
+    ///
+    /// In this order one commit of the file system's journal makes all three safe; a rename behind the first sync would
+    /// need another.
     ///
     /// The caller's transaction makes it a blob.
     ///
@@ -171,16 +175,42 @@ impl UploadWriter for Writer {
         let layout = self.layout.clone();
         spawn_blocking(move || {
             layout.ensure_fan_out(location.digest.algorithm())?;
-            let synced = file.sync_data();
-            synced.map_err(Error::io("sync", &name(&location.upload)))?;
             let folder = layout.blob_folder(&location)?;
             let blob = layout::file_name(&location);
             layout.move_upload(&location.upload, &file, &folder, &blob)?;
-            folder.sync()?;
+            let synced = file
+                .sync_data()
+                .map_err(Error::io("sync", Path::new(&blob)));
+            if let Err(error) = synced.and_then(|()| folder.sync()) {
+                // Nothing names it. Where that fails as well, it is an orphan.
+                let _ = folder.remove(&blob);
+                return Err(error);
+            }
             Ok(location)
         })
         .await
     }
+}
+
+/// The size of a blob's file that a process which has ended may have left behind, made safe; nothing where there
+/// is none, or where its bytes were lost with the power.
+pub(super) fn committed(layout: &Layout, location: &Location) -> Result<Option<u64>> {
+    let name = layout::file_name(location);
+    let Some(folder) = found(layout.blob_folder(location))? else {
+        return Ok(None);
+    };
+    let Some(mut file) = found(folder.read(&name))? else {
+        return Ok(None);
+    };
+    let hashed = hash(&mut file, location.digest.algorithm());
+    let (hasher, size) = hashed.map_err(Error::io("read", Path::new(&name)))?;
+    if hasher.finish() != location.digest {
+        return Ok(None);
+    }
+    file.sync_data()
+        .map_err(Error::io("sync", Path::new(&name)))?;
+    folder.sync()?;
+    Ok(Some(size))
 }
 
 /// An upload's file, for messages.

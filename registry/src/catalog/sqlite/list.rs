@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
+use serde_json::value::RawValue;
 
 use super::super::{Error, Page, Referrer, Result};
 use super::read::parse;
-use super::write::find_repository;
 use crate::limits;
 use crate::oci::{Digest, MediaType, Name, Tag};
 
@@ -16,21 +16,25 @@ pub(super) fn tags(
     last: Option<&str>,
     limit: usize,
 ) -> Result<Option<Page<Tag>>> {
-    let Some(id) = find_repository(connection, repository)? else {
-        return Ok(None);
-    };
-    // Every tag sorts behind the empty text.
-    let items = connection
-        .prepare_cached(
-            "SELECT name FROM tag WHERE repository = ? AND name > ? ORDER BY name LIMIT ?",
-        )?
-        .query_map(
-            params![id, last.unwrap_or_default(), one_more(limit)],
-            |row| row.get::<_, String>(0),
-        )?
-        .map(|name| parse(name?))
-        .collect::<Result<_>>()?;
-    Ok(Some(page(items, limit)))
+    // Every tag sorts behind the empty text. A repository without further ones still has a row.
+    let mut statement = connection.prepare_cached(
+        "SELECT tag.name FROM repository
+         LEFT JOIN tag ON tag.repository = repository.id AND tag.name > ?2
+         WHERE repository.name = ?1 ORDER BY tag.name LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![
+        repository.as_str(),
+        last.unwrap_or_default(),
+        one_more(limit)
+    ])?;
+    let mut items = None;
+    while let Some(row) = rows.next()? {
+        let items = items.get_or_insert_with(Vec::new);
+        if let Some(name) = text(row, 0)? {
+            items.push(parse(name)?);
+        }
+    }
+    Ok(items.map(|items| page(items, limit)))
 }
 
 pub(super) fn repositories(
@@ -38,17 +42,16 @@ pub(super) fn repositories(
     last: Option<&str>,
     limit: usize,
 ) -> Result<Page<Name>> {
-    let items = connection
-        .prepare_cached(
-            "SELECT name FROM repository WHERE name > ?
-             AND EXISTS (SELECT 1 FROM manifest WHERE manifest.repository = repository.id)
-             ORDER BY name LIMIT ?",
-        )?
-        .query_map(params![last.unwrap_or_default(), one_more(limit)], |row| {
-            row.get::<_, String>(0)
-        })?
-        .map(|name| parse(name?))
-        .collect::<Result<_>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM repository WHERE name > ?
+         AND EXISTS (SELECT 1 FROM manifest WHERE manifest.repository = repository.id)
+         ORDER BY name LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![last.unwrap_or_default(), one_more(limit)])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.extend(text(row, 0)?.map(parse).transpose()?);
+    }
     Ok(page(items, limit))
 }
 
@@ -67,40 +70,31 @@ pub(super) fn referrers(
              AND (?4 IS NULL OR artifact_type = ?4)
              ORDER BY manifest.digest LIMIT ?5",
     )?;
-    let rows = statement.query_map(
-        params![
-            repository.as_str(),
-            subject.to_string(),
-            last.map(Digest::to_string).unwrap_or_default(),
-            artifact_type,
-            one_more(limit),
-        ],
-        |row| {
-            let text = |column| row.get::<_, String>(column);
-            Ok((
-                text(0)?,
-                text(1)?,
-                row.get::<_, i64>(2)?,
-                row.get(3)?,
-                text(4)?,
-            ))
-        },
-    )?;
+    let mut rows = statement.query(params![
+        repository.as_str(),
+        subject.to_string(),
+        last.map(Digest::to_string).unwrap_or_default(),
+        artifact_type,
+        one_more(limit),
+    ])?;
     let (mut items, mut bytes) = (Vec::new(), 0);
-    for row in rows {
-        let (digest, media_type, size, artifact_type, annotations) = row?;
+    while let Some(row) = rows.next()? {
+        let text = |column| Ok::<_, Error>(text(row, column)?.unwrap_or_default());
+        let annotations = text(4)?;
         bytes += annotations.len();
         // What does not fit is not even held for a moment: a thousand times 4 MiB are too many.
         if bytes > limits::REFERRERS_BYTES && !items.is_empty() {
             return Ok(Page { items, more: true });
         }
+        let (media_type, size) = (text(1)?, row.get::<_, i64>(2)?);
+        let corrupt = |text: &str| Error::Corrupt(text.to_owned());
         items.push(Referrer {
-            digest: parse(digest)?,
-            media_type: MediaType::parse(&media_type).ok_or(Error::Corrupt(media_type))?,
-            size: u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?,
-            artifact_type,
-            annotations: serde_json::from_str(&annotations)
-                .map_err(|_| Error::Corrupt(annotations))?,
+            digest: parse(text(0)?)?,
+            media_type: MediaType::parse(media_type).ok_or_else(|| corrupt(media_type))?,
+            size: u64::try_from(size).map_err(|_| corrupt(&size.to_string()))?,
+            artifact_type: row.get(3)?,
+            annotations: RawValue::from_string(annotations.to_owned())
+                .map_err(|_| corrupt(annotations))?,
         });
     }
     Ok(page(items, limit))
@@ -122,6 +116,11 @@ pub(super) fn known_manifests(
         }
     }
     Ok(known)
+}
+
+/// A text, where it is: most are looked at and dropped.
+fn text<'row>(row: &'row Row<'_>, column: usize) -> rusqlite::Result<Option<&'row str>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?)
 }
 
 /// One item more than a page holds tells whether there are more.

@@ -10,16 +10,14 @@ mod meta;
 #[cfg(test)]
 mod races;
 mod read;
+mod readers;
 mod verify;
 mod write;
 mod writer;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::{
     BlobDeletion, BlobRecord, Catalog, Collected, Error, Keeper, LooseBlob, Missing, NewManifest,
@@ -30,15 +28,12 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::oci::{Digest, Name, Reference, Tag};
 use cache::{Kept, Stale};
+use readers::Readers;
+use rusqlite::{Connection, OpenFlags};
 use writer::Writer;
 
 /// The format of the database, kept in its `user_version`.
 const FORMAT: i64 = 2;
-
-/// Connections that read at the same time; each costs some memory, and a read takes microseconds.
-const READERS: usize = 4;
-/// Memory of each for pages.
-const READER_CACHE_KIB: i64 = 512;
 
 /// A [`Catalog`] in one SQLite file.
 ///
@@ -50,16 +45,8 @@ pub struct SqliteCatalog {
     store_id: String,
     clock: Clock,
     writer: Writer,
-    readers: Arc<Readers>,
+    readers: Readers,
     kept: Arc<Kept>,
-}
-
-/// Idle connections for reading.
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    /// How many may be in use at a time.
-    places: Semaphore,
 }
 
 impl SqliteCatalog {
@@ -105,71 +92,20 @@ impl SqliteCatalog {
                 row.get(0)
             })?;
         loose::cap_uses(&connection, clock.now())?;
-        let readers = Readers {
-            path: path.to_owned(),
-            idle: Mutex::default(),
-            places: Semaphore::new(READERS),
-        };
         let kept = Arc::new(Kept::new());
         Ok(Self {
             store_id,
             clock,
             writer: Writer::start(connection, path, kept.clone())?,
-            readers: Arc::new(readers),
+            readers: Readers::new(path),
             kept,
         })
-    }
-
-    /// Runs `query` on a connection for reading.
-    async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let _place = self
-            .readers
-            .places
-            .acquire()
-            .await
-            .map_err(|_| Error::Closed)?;
-        let readers = self.readers.clone();
-        let work = move || {
-            let idle = readers.lock().pop();
-            let connection = match idle {
-                Some(connection) => connection,
-                None => open_reader(&readers.path)?,
-            };
-            let result = query(&connection);
-            readers.lock().push(connection);
-            result
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or(Err(Error::Closed))
-    }
-}
-
-impl Readers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     Connection::open_with_flags(path, flags)
-}
-
-fn open_reader(path: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-    )?;
-    connection.set_prepared_statement_cache_capacity(64);
-    // Every commit empties it, and behind it is the system's.
-    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    Ok(connection)
 }
 
 #[async_trait::async_trait]
@@ -179,7 +115,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn is_empty(&self) -> Result<bool> {
-        self.read(read::is_empty).await
+        self.readers.read(read::is_empty).await
     }
 
     async fn blob(&self, repository: &Name, digest: &Digest) -> Result<Option<BlobRecord>> {
@@ -189,7 +125,8 @@ impl Catalog for SqliteCatalog {
             Err(ticket) => ticket,
         };
         let (key, found) = self
-            .read(move |connection| {
+            .readers
+            .glance(move |connection| {
                 let found = read::blob(connection, &key.0, &key.1)?;
                 Ok((key, found))
             })
@@ -202,7 +139,8 @@ impl Catalog for SqliteCatalog {
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let digest = digest.clone();
-        self.read(move |connection| read::has_blob(connection, &digest))
+        self.readers
+            .glance(move |connection| read::has_blob(connection, &digest))
             .await
     }
 
@@ -302,7 +240,8 @@ impl Catalog for SqliteCatalog {
         digests: Vec<Digest>,
     ) -> Result<HashSet<Digest>> {
         let repository = repository.clone();
-        self.read(move |connection| list::known_manifests(connection, &repository, digests))
+        self.readers
+            .glance(move |connection| list::known_manifests(connection, &repository, digests))
             .await
     }
 
@@ -316,23 +255,27 @@ impl Catalog for SqliteCatalog {
     ) -> Result<Page<Referrer>> {
         let (repository, subject) = (repository.clone(), subject.clone());
         let (kind, last) = (artifact_type.map(str::to_owned), last.cloned());
-        self.read(move |connection| {
-            let behind = last.as_ref();
-            list::referrers(
-                connection,
-                &repository,
-                &subject,
-                kind.as_deref(),
-                behind,
-                limit,
-            )
-        })
-        .await
+        self.readers
+            .list(limit, move |connection| {
+                let behind = last.as_ref();
+                list::referrers(
+                    connection,
+                    &repository,
+                    &subject,
+                    kind.as_deref(),
+                    behind,
+                    limit,
+                )
+            })
+            .await
     }
 
     async fn repositories(&self, last: Option<&str>, limit: usize) -> Result<Page<Name>> {
         let last = last.map(str::to_owned);
-        self.read(move |connection| list::repositories(connection, last.as_deref(), limit))
+        self.readers
+            .list(limit, move |connection| {
+                list::repositories(connection, last.as_deref(), limit)
+            })
             .await
     }
 
@@ -342,7 +285,8 @@ impl Catalog for SqliteCatalog {
         behind: Option<LooseBlob>,
         limit: usize,
     ) -> Result<Vec<LooseBlob>> {
-        self.read(move |connection| loose::list(connection, used_before, behind.as_ref(), limit))
+        self.readers
+            .read(move |connection| loose::list(connection, used_before, behind.as_ref(), limit))
             .await
     }
 
@@ -365,29 +309,34 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn known_locations(&self, locations: Vec<Location>) -> Result<HashSet<Location>> {
-        self.read(move |connection| read::known_locations(connection, locations))
+        self.readers
+            .read(move |connection| read::known_locations(connection, locations))
             .await
     }
 
     async fn unverified(&self, before: i64, limit: usize) -> Result<Vec<StoredBlob>> {
-        self.read(move |connection| verify::due(connection, before, limit))
+        self.readers
+            .read(move |connection| verify::due(connection, before, limit))
             .await
     }
 
     async fn stored_blobs(&self, behind: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
         let behind = behind.cloned();
-        self.read(move |connection| verify::all(connection, behind.as_ref(), limit))
+        self.readers
+            .read(move |connection| verify::all(connection, behind.as_ref(), limit))
             .await
     }
 
     async fn bad_blobs(&self, limit: usize) -> Result<Vec<StoredBlob>> {
-        self.read(move |connection| verify::bad(connection, limit))
+        self.readers
+            .read(move |connection| verify::bad(connection, limit))
             .await
     }
 
     async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>> {
         let digest = digest.clone();
-        self.read(move |connection| verify::find(connection, &digest))
+        self.readers
+            .read(move |connection| verify::find(connection, &digest))
             .await
     }
 
@@ -411,12 +360,14 @@ impl Catalog for SqliteCatalog {
 
     async fn keepers(&self, digest: &Digest, limit: usize) -> Result<Vec<Keeper>> {
         let digest = digest.clone();
-        self.read(move |connection| keep::keepers(connection, &digest, limit))
+        self.readers
+            .read(move |connection| keep::keepers(connection, &digest, limit))
             .await
     }
 
     async fn generation(&self) -> Result<i64> {
-        self.read(|connection| Ok(meta::standing(connection)?.generation))
+        self.readers
+            .read(|connection| Ok(meta::standing(connection)?.generation))
             .await
     }
 
@@ -444,7 +395,8 @@ impl Catalog for SqliteCatalog {
 
     async fn copy(&self, to: &Path) -> Result<()> {
         let to = to.to_owned();
-        self.read(move |connection| meta::copy(connection, &to))
+        self.readers
+            .read(move |connection| meta::copy(connection, &to))
             .await
     }
 
@@ -467,7 +419,8 @@ impl Catalog for SqliteCatalog {
             Err(ticket) => ticket,
         };
         let (key, found) = self
-            .read(move |connection| {
+            .readers
+            .glance(move |connection| {
                 let found = read::manifest(connection, &key.0, &key.1)?;
                 Ok((key, found))
             })
@@ -487,7 +440,10 @@ impl Catalog for SqliteCatalog {
         limit: usize,
     ) -> Result<Option<Page<Tag>>> {
         let (repository, last) = (repository.clone(), last.map(str::to_owned));
-        self.read(move |connection| list::tags(connection, &repository, last.as_deref(), limit))
+        self.readers
+            .list(limit, move |connection| {
+                list::tags(connection, &repository, last.as_deref(), limit)
+            })
             .await
     }
 }

@@ -121,6 +121,7 @@ pub(super) fn upload_id(text: &str) -> Result<UploadId> {
 }
 
 /// What stands in the database in the words of this program.
-pub(super) fn parse<T: std::str::FromStr>(text: String) -> Result<T> {
-    text.parse().map_err(|_| Error::Corrupt(text))
+pub(super) fn parse<T: std::str::FromStr>(text: impl AsRef<str> + Into<String>) -> Result<T> {
+    let parsed = text.as_ref().parse();
+    parsed.map_err(|_| Error::Corrupt(text.into()))
 }
