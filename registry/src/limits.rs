@@ -34,7 +34,7 @@ pub const REMEMBERED_UPLOADS: usize = 4096;
 pub const WRITE_BYTES: usize = 1 << 20;
 /// Bytes of an upload from which on the system is asked to write them to the disk, long before its
 /// end.
-pub const WRITEBACK_BYTES: u64 = 4 << 20;
+pub const WRITEBACK_BYTES: u64 = 512 << 10;
 /// Frames of an upload gathered before they are written, however small they are.
 pub const WRITE_FRAMES: usize = 4096;
 /// How long bytes of an upload are gathered: who sends no more leaves none in memory.
@@ -46,7 +46,7 @@ pub const TRANSFER_BYTES: usize = 8 << 20;
 pub const LEAST_TRANSFER_BYTES: usize = 16 << 10;
 /// Bytes read from disk for one frame of a pull: as many as a processor's cache holds until they
 /// are sent.
-pub const READ_BYTES: usize = 256 << 10;
+pub const READ_BYTES: usize = 512 << 10;
 /// Buffers of that size that are kept for the next pull.
 pub const IDLE_BUFFERS: usize = 4;
 /// Connections in all. Not for each peer: behind a relay everyone is one peer. Further ones wait in

@@ -47,7 +47,7 @@ pub(super) async fn tags(
         .tags(tags)
         .build();
     let list = list.map_err(|_| ApiError::internal())?;
-    Ok(linked(axum::Json(list).into_response(), link))
+    Ok(linked(json(&list, page.items.len())?, link))
 }
 
 /// `GET`: the repositories.
@@ -65,7 +65,7 @@ pub(super) async fn catalog(registry: &Registry, access: &Access, parts: &Parts)
         .collect();
     let list = RepositoryListBuilder::default().repositories(names).build();
     let list = list.map_err(|_| ApiError::internal())?;
-    Ok(linked(axum::Json(list).into_response(), link))
+    Ok(linked(json(&list, page.items.len())?, link))
 }
 
 /// `GET`: the manifests that refer to a digest, as an image index.
@@ -90,7 +90,7 @@ pub(super) async fn referrers(
         media_type: MediaType::OCI_INDEX,
         manifests: page.items,
     };
-    let mut response = linked(axum::Json(index).into_response(), link);
+    let mut response = linked(json(&index, index.manifests.len())?, link);
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_static(MediaType::OCI_INDEX);
     headers.insert(header::CONTENT_TYPE, content_type);
@@ -108,6 +108,15 @@ struct ReferrerIndex {
     schema_version: u32,
     media_type: &'static str,
     manifests: Vec<ReferrerDescriptor>,
+}
+
+/// A list of so many items.
+fn json(list: &impl Serialize, items: usize) -> Result {
+    const PER_ITEM: usize = 128;
+    let mut body = Vec::with_capacity((items + 1) * PER_ITEM);
+    serde_json::to_writer(&mut body, list).map_err(|_| ApiError::internal())?;
+    let content_type = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
 }
 
 fn linked(mut response: Response, link: Option<HeaderValue>) -> Response {

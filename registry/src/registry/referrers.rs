@@ -77,38 +77,44 @@ impl Registry {
             .referrers(name, subject, artifact_type, last, limit)
             .await?;
         let mut more = declared.more;
-        let mut merged: BTreeMap<String, ReferrerDescriptor> = declared
-            .items
-            .into_iter()
-            .map(|referrer| (referrer.digest.to_string(), referrer.into()))
-            .collect();
-        let last_declared = merged.keys().next_back().cloned();
+        let mut listed: Vec<ReferrerDescriptor> =
+            declared.items.into_iter().map(Into::into).collect();
 
         // Before registries listed referrers, clients did so themselves, in an index under a tag.
-        for descriptor in self.listed_by_clients(name, subject).await? {
-            let digest = &descriptor.digest;
-            let behind = last.is_none_or(|last| *digest > last.to_string());
-            // What comes after the last of an unfinished page belongs on the next one.
-            let before = !more || last_declared.as_ref().is_some_and(|end| digest <= end);
-            let wanted =
-                artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type;
-            if behind && before && wanted && !merged.contains_key(digest) {
-                merged.insert(digest.clone(), descriptor);
+        let by_clients = self.listed_by_clients(name, subject).await?;
+        if !by_clients.is_empty() {
+            let last_declared = listed.last().map(|last| last.digest.clone());
+            let mut merged: BTreeMap<_, _> = listed
+                .into_iter()
+                .map(|one| (one.digest.clone(), one))
+                .collect();
+            for descriptor in by_clients {
+                let digest = &descriptor.digest;
+                let behind = last.is_none_or(|last| *digest > last.to_string());
+                // What comes after the last of an unfinished page belongs on the next one.
+                let before = !more || last_declared.as_ref().is_some_and(|end| digest <= end);
+                let wanted =
+                    artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type;
+                if behind && before && wanted && !merged.contains_key(digest) {
+                    merged.insert(digest.clone(), descriptor);
+                }
             }
+            listed = merged.into_values().collect();
         }
+        // Clients read a list like a manifest, and stop where a manifest would be too large.
         let mut size = 0;
-        let mut items = Vec::new();
-        for descriptor in merged.into_values() {
-            // Clients read a list like a manifest, and stop where a manifest would be too large.
+        let fitting = listed.iter().take(limit).take_while(|descriptor| {
+            let is_first = size == 0;
             size += descriptor.bytes();
-            let full = size > limits::REFERRERS_BYTES && !items.is_empty();
-            if items.len() >= limit || full {
-                more = true;
-                break;
-            }
-            items.push(descriptor);
-        }
-        Ok(Page { items, more })
+            is_first || size <= limits::REFERRERS_BYTES
+        });
+        let fitting = fitting.count();
+        more |= fitting < listed.len();
+        listed.truncate(fitting);
+        Ok(Page {
+            items: listed,
+            more,
+        })
     }
 
     /// What clients put under the subject's fall-back tag, as far as it is in the repository.

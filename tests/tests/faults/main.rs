@@ -3,6 +3,7 @@
 
 mod full;
 mod inject;
+mod order;
 mod short;
 mod strace;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use wharf_tests::content::{Random, sha256};
-use wharf_tests::talk::{files, push, until};
+use wharf_tests::http::{Connection, Request};
+use wharf_tests::talk::{ask, files, get, open, push, until};
 use wharf_tests::wharf::Server;
 
 use crate::{PATIENCE, operate, report, said, serve, stored};
@@ -87,25 +88,47 @@ fn more_than_a_crash_leaves_is_not_touched_unless_a_person_says_so() -> Result<(
 
 #[test]
 fn a_file_whose_upload_is_open_is_no_orphan() -> Result<()> {
-    let (mut server, mut http) = serve(&[])?;
-    push(&mut http, "a", &Random::new(1).bytes(1 << 20))?;
-    // As a crash leaves it between the file's name and the catalog's row, where the repository's
-    // name is too long to be a part of the upload's.
-    let upload = wharf_tests::talk::open(&mut http, &"a".repeat(250))?;
-    server.kill()?;
-    let id = upload.rsplit('/').next().unwrap_or_default();
     let bytes = b"committed and not entered";
-    let file = place(&server, bytes, id, 2 * DAY)?;
-    fs::remove_file(server.data().join("uploads").join(id).join("data"))?;
+    let (mut server, upload, file) = cut_between_name_and_row(bytes)?;
     server.restart()?;
     operate(&server, &["gc", "--orphans"])?;
     ensure!(file.exists());
-    let mut http = wharf_tests::http::Connection::open(server.address())?;
+    let mut http = Connection::open(server.address())?;
     let digest = sha256(bytes);
-    let put = wharf_tests::http::Request::new("PUT", format!("{upload}?digest={digest}"));
-    wharf_tests::talk::ask(&mut http, 201, put)?;
+    let put = Request::new("PUT", format!("{upload}?digest={digest}"));
+    ask(&mut http, 201, put)?;
     ensure!(stored(&server)?.contains(&digest));
     Ok(())
+}
+
+#[test]
+fn a_file_whose_bytes_were_lost_with_the_power_is_not_taken_for_a_blob() -> Result<()> {
+    let bytes = b"named, and never synced";
+    let (mut server, upload, file) = cut_between_name_and_row(bytes)?;
+    fs::write(&file, vec![0; bytes.len()])?;
+    server.restart()?;
+    let mut http = Connection::open(server.address())?;
+    let digest = sha256(bytes);
+    let put = Request::new("PUT", format!("{upload}?digest={digest}"));
+    ask(&mut http, 400, put)?;
+    ask(&mut http, 404, get(format!("/v2/a/blobs/{digest}")))?;
+    push(&mut http, "a", bytes)?;
+    let blob = ask(&mut http, 200, get(format!("/v2/a/blobs/{digest}")))?;
+    ensure!(blob.body == bytes);
+    Ok(())
+}
+
+/// A server that was killed between the name of a blob's file and the catalog's row, with the upload's path and that file. The
+/// upload is known to the next one, because its repository's name is too long to be a part of the upload's.
+fn cut_between_name_and_row(bytes: &[u8]) -> Result<(Server, String, PathBuf)> {
+    let (mut server, mut http) = serve(&[])?;
+    push(&mut http, "a", &Random::new(1).bytes(1 << 20))?;
+    let upload = open(&mut http, &"a".repeat(250))?;
+    server.kill()?;
+    let id = upload.rsplit('/').next().unwrap_or_default();
+    let file = place(&server, bytes, id, 2 * DAY)?;
+    fs::remove_file(server.data().join("uploads").join(id).join("data"))?;
+    Ok((server, upload, file))
 }
 
 /// Puts a blob's file where no row names it.

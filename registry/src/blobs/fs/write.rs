@@ -46,15 +46,16 @@ impl End {
     /// Adds bytes behind the end.
     fn append(&mut self, frames: &[Bytes]) -> io::Result<()> {
         write_all(&mut self.file, frames)?;
-        // Only after the write, so that the hash never covers bytes that are not there.
-        for frame in frames {
-            self.hasher.update(frame);
-            self.size += frame.len() as u64;
-        }
+        // Only after the write, so that neither ever covers bytes that are not there.
+        self.size += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
         let waiting = self.size - self.begun;
         if waiting >= limits::WRITEBACK_BYTES {
+            // While the disk writes, the processor hashes.
             writeback::begin(&self.file, self.begun, waiting);
             self.begun = self.size;
+        }
+        for frame in frames {
+            self.hasher.update(frame);
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use super::super::{Error, Result};
 const READERS: usize = 4;
 /// Memory of each for pages.
 const CACHE_KIB: i64 = 512;
-/// A query that takes longer than this where it is called had to wait for the disk.
-const SLOW: Duration = Duration::from_millis(2);
+/// A query that takes longer than this where it is called had to wait for a disk, and not only for its turn on a processor.
+const SLOW: Duration = Duration::from_millis(10);
 /// Rows of a list that take no longer than the way to another thread and back.
 const GLANCED: usize = 1000;
 /// For how long all queries go to threads that may wait, once one was slow.
