@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the named command-line tools of the bed: kind, crane, regctl, helm, distribution and the nodes' containerd from Go modules, kubectl from
 # Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|helm|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|curl|nginx...
+#   tools.sh kind|crane|regctl|helm|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|curl|wrk|nginx...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
@@ -65,9 +65,8 @@ for tool; do
     helm) go_tool helm helm.sh/helm/v3 helm.sh/helm/v3/cmd/helm "$HELM" ;;
     node-containerd) node_containerd ;;
     # Without what Debian recommends beside them, such as a second runtime and network plugins: nothing is run with them.
-    skopeo | buildah | podman | containerd | curl) step "installing $tool from Debian" install_packages "$tool" ;;
+    skopeo | buildah | podman | containerd | strace | curl | wrk) step "installing $tool from Debian" install_packages "$tool" ;;
     mkfs.xfs) step "installing xfsprogs from Debian" install_packages xfsprogs ;;
-    strace) step "installing strace from Debian" install_packages strace ;;
     *) fail "no such tool: $tool" ;;
   esac
 done

@@ -27,6 +27,7 @@ mod servers;
 mod statistics;
 mod wire;
 mod workload;
+mod wrk;
 
 use options::Options;
 use results::Results;

@@ -12,6 +12,8 @@ use crate::results::{PeerResult, Round, RowResult};
 use crate::rows::Row;
 use crate::running::Running;
 use crate::servers::Peer;
+use crate::workload::{Kind, Workload};
+use crate::wrk;
 
 /// Measures a row.
 pub(crate) fn row(row: &Row, peers: &[Peer], rounds: usize, scratch: &Path) -> Result<RowResult> {
@@ -107,13 +109,17 @@ fn order(count: usize, round: usize) -> Vec<usize> {
 fn timed(row: &Row, load: &dyn Load, server: &Running) -> Result<Round> {
     let place = &server.place;
     place.process.forget_peak();
-    let lap = crowd::run(
-        place.address,
-        place.process,
-        row.workload.clients,
-        row.workload.count,
-        |worker, index| load.operate(place, worker, index),
-    )?;
+    let Workload { clients, count, .. } = row.workload;
+    let lap = match row.workload.kind {
+        Kind::Wrk => wrk::run(place, clients, count)?,
+        _ => crowd::run(
+            place.address,
+            place.process,
+            clients,
+            count,
+            |worker, index| load.operate(place, worker, index),
+        )?,
+    };
     let peak = place.process.peak()?;
     load.check(place, &mut Worker::new(place.address, peak))?;
     Ok(Round::new(&lap, peak))

@@ -19,10 +19,20 @@ impl Process {
 
     /// Processor time of all its threads, those that have ended included, in user and in kernel mode.
     pub(crate) fn cpu(self) -> Result<Duration> {
+        self.ticks(11)
+    }
+
+    /// The same of its children that it has waited for.
+    pub(crate) fn children_cpu(self) -> Result<Duration> {
+        self.ticks(13)
+    }
+
+    /// What two fields of `stat` add up to, of which the first is so far behind the name.
+    fn ticks(self, field: usize) -> Result<Duration> {
         let stat = self.read("stat")?;
         // The name may have anything in it; what follows its last bracket is numbers.
         let fields = stat.rsplit_once(')').context("no name in stat")?.1;
-        let mut fields = fields.split_ascii_whitespace().skip(11);
+        let mut fields = fields.split_ascii_whitespace().skip(field);
         let mut next = || -> Result<u64> { Ok(fields.next().context("a short stat")?.parse()?) };
         let ticks = next()? + next()?;
         Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))

@@ -31,7 +31,7 @@ pub(crate) struct Target {
 }
 
 /// All rows: label, workload, ratio and processor time asked for.
-const ROWS: [(&str, &str, f64, Option<f64>); 21] = [
+const ROWS: [(&str, &str, f64, Option<f64>); 22] = [
     ("push 1 KiB, c=8", "push:1KiB:1000:8", 3.5, None),
     ("push 1 MiB, c=4", "push:1MiB:200:4", 2.3, None),
     (
@@ -86,7 +86,8 @@ const ROWS: [(&str, &str, f64, Option<f64>); 21] = [
         5.0,
         Some(30.0),
     ),
-    ("GET /v2/, c=8", "version:0:50000:8", 3.8, None),
+    ("GET /v2/, c=8", "version:0:50000:8", 1.0, None),
+    ("GET /v2/ by wrk, c=8", "wrk:0:3:8", 3.8, None),
     ("tags, 100 among 1,000, c=4", "tags:1000:4000:4", 8.0, None),
     (
         "catalog, 100 among 2,000, c=4",

@@ -11,8 +11,9 @@ use crate::process::Process;
 use crate::workload::{KINDS, Workload};
 
 /// One of each kind, as small as can be.
-const SMALLEST: [&str; 17] = [
+const SMALLEST: [&str; 18] = [
     "version:0:20:2",
+    "wrk:0:1:2",
     "push:1KiB:6:2",
     "push-streamed:70KiB:4:2",
     "push-chunked:6MiB:2:2",

@@ -23,6 +23,7 @@ pub(crate) struct Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Version,
+    Wrk,
     Push,
     PushStreamed,
     PushChunked,
@@ -42,8 +43,9 @@ pub(crate) enum Kind {
 }
 
 /// The kinds, as they are written, and what one operation of each is.
-pub(crate) const KINDS: [(Kind, &str, &str); 17] = [
+pub(crate) const KINDS: [(Kind, &str, &str); 18] = [
     (Kind::Version, "version", "GET /v2/"),
+    (Kind::Wrk, "wrk", "the same by wrk, for COUNT seconds"),
     (
         Kind::Push,
         "push",
@@ -121,6 +123,7 @@ impl Kind {
         matches!(
             self,
             Self::Version
+                | Self::Wrk
                 | Self::Pull
                 | Self::PullRanges
                 | Self::HeadBlob

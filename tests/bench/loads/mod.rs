@@ -76,7 +76,7 @@ impl Place {
 /// A new load of a workload, with contents of its own: rounds and runs do not profit from each other.
 pub(crate) fn load(workload: Workload) -> Result<Box<dyn Load>> {
     Ok(match workload.kind {
-        Kind::Version => Box::new(small::Version),
+        Kind::Version | Kind::Wrk => Box::new(small::Version),
         Kind::Push => Box::new(push::Push::new(workload, push::Way::Whole)?),
         Kind::PushStreamed => Box::new(push::Push::new(workload, push::Way::Streamed)?),
         Kind::PushChunked => Box::new(push::Push::new(workload, push::Way::Chunked)?),

@@ -37,6 +37,8 @@ pub enum Tool {
     Strace,
     /// Downloads.
     Curl,
+    /// wrk, which loads HTTP servers.
+    Wrk,
     /// The registry that others are compared with: see [`Bed::node_program`].
     Distribution,
 }
@@ -78,6 +80,7 @@ impl Tool {
             Self::Xfs => "mkfs.xfs",
             Self::Strace => "strace",
             Self::Curl => "curl",
+            Self::Wrk => "wrk",
             // Its program is called `registry`, as others are.
             Self::Distribution => "distribution",
         }
@@ -85,7 +88,7 @@ impl Tool {
 }
 
 /// Tools that come from Debian's packages, and how others get them.
-const PACKAGED: [(&str, &str); 7] = [
+const PACKAGED: [(&str, &str); 8] = [
     (
         "skopeo",
         "https://github.com/containers/skopeo/blob/main/install.md",
@@ -102,6 +105,7 @@ const PACKAGED: [(&str, &str); 7] = [
     ("mkfs.xfs", "https://xfs.org"),
     ("strace", "https://strace.io"),
     ("curl", "https://curl.se/download.html"),
+    ("wrk", "https://github.com/wg/wrk"),
 ];
 
 /// Makes those tools that the machine does not have. The script is asked about the bed's own ones too: it knows their versions.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
+use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::content::Random;
 use wharf_tests::http::Connection;
 use wharf_tests::strace::Tracer;
@@ -33,6 +34,7 @@ fn calls(log: &str) -> Vec<String> {
 
 #[test]
 fn the_answer_comes_behind_the_syncs_of_file_folder_and_catalog() -> Result<()> {
+    Bed::ensure_tools(&[Tool::Strace])?;
     let server = Server::start()?;
     let mut http = Connection::open(server.address())?;
     push(&mut http, "app", b"what is made once is made")?;

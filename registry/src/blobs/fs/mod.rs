@@ -18,7 +18,6 @@ use std::thread;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::sync::oneshot;
 
 use super::{
     BlobStore, Error, Location, Note, OpenUpload, Result, Space, StoredFile, UploadId, UploadWriter,
@@ -156,8 +155,7 @@ impl BlobStore for FsStore {
     }
 
     async fn delete(&self, locations: Vec<Location>) -> Result<()> {
-        let layout = self.layout.clone();
-        aside(move || {
+        self.blocking(move |layout| {
             // All of them, whatever becomes of one.
             let mut result = Ok(());
             for location in locations {
@@ -205,10 +203,6 @@ impl BlobStore for FsStore {
     }
 }
 
-/// How much others go before those who remove blobs: as `nice` has it, from 0 to 19.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
-
 /// Runs file I/O where it may block. A panic in there is a bug, and fails the request instead of
 /// the server.
 async fn spawn_blocking<T: Send + 'static>(
@@ -223,27 +217,6 @@ async fn spawn_blocking<T: Send + 'static>(
                 source: io::Error::other(panic),
             })
         })
-}
-
-/// Runs file I/O that nobody waits for, in a thread of its own that the system lets run when no other wants to.
-async fn aside(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
-    let (done, result) = oneshot::channel();
-    let spawned = thread::Builder::new()
-        .name("blob-removal".to_owned())
-        .spawn(move || {
-            // Of this thread alone, on Linux; elsewhere it would be the whole process.
-            #[cfg(target_os = "linux")]
-            let _ = rustix::process::nice(NICE);
-            let _ = done.send(work());
-        });
-    let failed = |source| Error::Io {
-        action: "start a thread for",
-        what: "the blob store".to_owned(),
-        source,
-    };
-    spawned.map_err(failed)?;
-    let panicked = |_| failed(io::Error::other("the thread panicked"));
-    result.await.map_err(panicked)?
 }
 
 impl Error {
