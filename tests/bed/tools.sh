@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes the named command-line tools of the bed: kind, crane, regctl, helm, distribution and the nodes' containerd from Go modules, kubectl from
-# Kubernetes', the others from Debian.
-#   tools.sh kind|crane|regctl|helm|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|curl|wrk|nginx...
+# Makes the named command-line tools of the bed: kind, minikube, crane, regctl, helm, distribution and the nodes' containerd from Go
+# modules, kubectl from Kubernetes', the others from Debian.
+#   tools.sh kind|minikube|crane|regctl|helm|kubectl|node-containerd|distribution|skopeo|buildah|podman|containerd|mkfs.xfs|strace|curl|wrk|nginx...
 # shellcheck source=tests/bed/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 here=$(dirname "$(readlink -f "$0")")
@@ -23,6 +23,13 @@ go_tool() { # NAME MODULE PACKAGE VERSION
   # shellcheck source=tests/bed/go.sh
   . "$here/go.sh"
   built "$WHARF_BED/bin/$1" "$2" "$4" || step "building $1 $4" install_program "$WHARF_BED/bin" "$3" "$4"
+}
+
+minikube() {
+  if [ -x "$WHARF_BED/bin/minikube" ] && ! command -v go; then return; fi
+  # shellcheck source=tests/bed/minikube.sh
+  . "$here/minikube.sh"
+  built "$WHARF_BED/bin/minikube" k8s.io/minikube "$MINIKUBE" || step "building minikube $MINIKUBE (about a minute)" minikube_program
 }
 
 kubectl() {
@@ -58,6 +65,7 @@ for tool; do
   case $tool in
     kind) go_tool kind sigs.k8s.io/kind sigs.k8s.io/kind "$KIND" ;;
     crane) go_tool crane github.com/google/go-containerregistry github.com/google/go-containerregistry/cmd/crane "$CRANE" ;;
+    minikube) minikube ;;
     kubectl) kubectl ;;
     distribution) distribution ;;
     nginx) "$WHARF_BED/bin/nginx" -v || step "unpacking nginx from Debian" unpack_nginx ;;

@@ -26,9 +26,10 @@ use crate::command::{self, say};
 mod cluster;
 mod engine;
 mod images;
+mod minikube;
 mod tools;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Provider};
 pub use tools::Tool;
 
 /// A machine that is ready for whole-program tests. Cheap to clone.
@@ -37,6 +38,7 @@ pub struct Bed {
     dir: PathBuf,
     path: OsString,
     node_image: Option<String>,
+    minikube_image: Option<String>,
     tools: Vec<Tool>,
 }
 
@@ -90,6 +92,7 @@ impl Bed {
             path: path_with(&dir.join("bin"))?,
             dir,
             node_image: None,
+            minikube_image: None,
             tools: tools.to_vec(),
         })
     }
@@ -108,6 +111,9 @@ impl Bed {
         engine::remove_orphaned_bridges(&bed)?;
         tools::ensure(&bed, tools)?;
         bed.node_image = images::ensure(&bed)?;
+        if tools.contains(&Tool::Minikube) {
+            bed.minikube_image = images::minikube_node(&bed)?;
+        }
         Ok(bed)
     }
 

@@ -1,6 +1,7 @@
 //! Names and scratch space for the tests' own clusters, and their end.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,17 +18,31 @@ use crate::wharf;
 const PREFIX: &str = "wharf-test-";
 /// The label that kind gives to nodes.
 const LABEL: &str = "io.x-k8s.kind.cluster";
+/// The label that minikube gives to nodes: their own names.
+const MINIKUBE_LABEL: &str = "name.minikube.sigs.k8s.io";
 const LIMIT: Duration = Duration::from_secs(120);
 /// For what makes a cluster or moves hundreds of megabytes.
 const LONG: Duration = Duration::from_secs(600);
+
+/// What a cluster is to be made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// kind.
+    Kind,
+    /// minikube, with its docker driver.
+    Minikube,
+}
 
 /// The right to a cluster's name, and a directory for its files. It does not make the cluster: that is for the program under test.
 /// Dropping it removes whatever carries the name, and the directory.
 #[derive(Debug)]
 pub struct Cluster {
     bed: Bed,
+    provider: Provider,
     name: String,
     dir: PathBuf,
+    // What minikube is told.
+    settings: Vec<(&'static str, OsString)>,
     // Held while this lives, so that who finds a cluster can tell whether somebody still uses it.
     _lock: File,
 }
@@ -38,6 +53,14 @@ impl Cluster {
     /// # Errors
     /// What is left cannot be removed.
     pub fn reserve(bed: &Bed, suffix: &str) -> Result<Self> {
+        Self::reserve_with(bed, suffix, Provider::Kind)
+    }
+
+    /// As [`Cluster::reserve`], for a cluster that this provider is to make.
+    ///
+    /// # Errors
+    /// What is left cannot be removed.
+    pub fn reserve_with(bed: &Bed, suffix: &str, provider: Provider) -> Result<Self> {
         ensure!(
             !suffix.is_empty()
                 && suffix
@@ -53,10 +76,16 @@ impl Cluster {
         let dir = scratch(bed, &name);
         remove(bed, &name)?;
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let settings = match provider {
+            Provider::Kind => Vec::new(),
+            Provider::Minikube => bed.minikube_settings(&dir.join("minikube"))?,
+        };
         Ok(Self {
             bed: bed.clone(),
+            provider,
             name,
             dir,
+            settings,
             _lock: lock,
         })
     }
@@ -67,10 +96,13 @@ impl Cluster {
         &self.name
     }
 
-    /// The context that kind makes for it.
+    /// The context that its provider makes for it.
     #[must_use]
     pub fn context(&self) -> String {
-        format!("kind-{}", self.name)
+        match self.provider {
+            Provider::Kind => format!("kind-{}", self.name),
+            Provider::Minikube => self.name.clone(),
+        }
     }
 
     /// A name for one more container of the same test. It is removed with the cluster.
@@ -138,8 +170,12 @@ impl Cluster {
     /// # Errors
     /// Docker does not answer.
     pub fn nodes(&self) -> Result<Vec<String>> {
-        let label = format!("label={LABEL}={}", self.name);
-        let listed = self.docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"])?;
+        let filter = match self.provider {
+            Provider::Kind => format!("label={LABEL}={}", self.name),
+            Provider::Minikube => minikube_nodes(&self.name),
+        };
+        let listed =
+            self.docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
         let mut nodes: Vec<_> = listed.lines().map(str::to_owned).collect();
         nodes.sort();
         Ok(nodes)
@@ -161,6 +197,7 @@ impl Cluster {
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.bed.command(program);
         command.env("KUBECONFIG", self.dir.join("kubeconfig"));
+        command.envs(self.settings.iter().cloned());
         command
     }
 }
@@ -184,25 +221,22 @@ impl Drop for Cluster {
 
 /// Removes the tests' clusters that no living process has reserved. Called before anything is made, with the bed's lock held.
 pub(super) fn remove_abandoned(bed: &Bed) -> Result<()> {
-    let format = format!("{{{{.Label \"{LABEL}\"}}}}\t{{{{.Names}}}}");
+    let format =
+        format!("{{{{.Label \"{LABEL}\"}}}}\t{{{{.Label \"{MINIKUBE_LABEL}\"}}}}\t{{{{.Names}}}}");
+    let filter = format!("name=^{PREFIX}");
     let listed = bed.docker(
-        &[
-            "ps",
-            "--all",
-            "--filter",
-            &format!("name=^{PREFIX}"),
-            "--format",
-            &format,
-        ],
+        &["ps", "--all", "--filter", &filter, "--format", &format],
         LIMIT,
     )?;
     let clusters = listed.lines().filter_map(|line| {
-        let (label, container) = line.split_once('\t')?;
-        // A container beside the cluster, or what is left of one.
-        let name = if label.is_empty() {
-            container.split_once('.')?.0
-        } else {
-            label
+        let [kind, minikube, container] = line.split('\t').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let name = match (kind, minikube) {
+            // A container beside the cluster, or what is left of one.
+            ("", "") => container.split_once('.')?.0,
+            ("", node) => first_node(node),
+            (cluster, _) => cluster,
         };
         name.starts_with(PREFIX).then_some(name)
     });
@@ -216,12 +250,13 @@ pub(super) fn remove_abandoned(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Removes a cluster's containers with their volumes, and its files. `kind delete cluster` would also edit the user's kubeconfig, and
+/// Removes a cluster's containers with their volumes, its network, and its files. `kind delete cluster` would also edit the user's kubeconfig, and
 /// fails on containers that are half alive.
 fn remove(bed: &Bed, name: &str) -> Result<()> {
     let mut containers = BTreeSet::new();
     for filter in [
         format!("label={LABEL}={name}"),
+        minikube_nodes(name),
         format!("name=^{}[.]", name),
     ] {
         let listed = bed.docker(&["ps", "--all", "--quiet", "--filter", &filter], LIMIT)?;
@@ -236,12 +271,34 @@ fn remove(bed: &Bed, name: &str) -> Result<()> {
             })?;
         }
     }
+    for (what, of) in [
+        ("network", format!("name=^{name}$")),
+        ("volume", minikube_nodes(name)),
+    ] {
+        let listed = bed.docker(&[what, "ls", "--quiet", "--filter", &of], LIMIT)?;
+        for id in listed.lines() {
+            bed.docker(&[what, "rm", id], LIMIT)?;
+        }
+    }
     let dir = scratch(bed, name);
     match std::fs::remove_dir_all(&dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", dir.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// A filter for minikube's nodes of a cluster, and for their volumes: the first has the cluster's name, the others a number.
+fn minikube_nodes(name: &str) -> String {
+    format!("name=^{name}(-m[0-9]+)?$")
+}
+
+/// The cluster of a node of minikube's.
+fn first_node(node: &str) -> &str {
+    match node.rsplit_once("-m") {
+        Some((name, number)) if number.parse::<u8>().is_ok() => name,
+        _ => node,
     }
 }
 

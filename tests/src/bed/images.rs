@@ -27,6 +27,7 @@ pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
                 image,
                 &family,
                 "base-image.sh",
+                &[image],
                 &["base-image.sh", "oci.sh", "versions.sh"],
             )?;
         } else if !present(bed, image)? {
@@ -41,9 +42,33 @@ pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
     if online && !engine::is_bounded(bed) {
         return Ok(None);
     }
+    Ok(Some(kind_node(bed)?))
+}
+
+fn kind_node(bed: &Bed) -> Result<String> {
     let files = ["node-image.sh", "oci.sh", "versions.sh", "node"];
     let image = format!("wharf-test/node:{}", recipe(&files)?);
-    provide(bed, &image, "node", "node-image.sh", &files)?;
+    provide(bed, &image, "node", "node-image.sh", &[&image], &files)?;
+    Ok(image)
+}
+
+/// The node image for minikube, if it is not minikube's own. It is made from kind's.
+pub(super) fn minikube_node(bed: &Bed) -> Result<Option<String>> {
+    if online(bed)? && !engine::is_bounded(bed) {
+        return Ok(None);
+    }
+    let from = kind_node(bed)?;
+    let files = [
+        "minikube-image.sh",
+        "minikube.sh",
+        "node-image.sh",
+        "oci.sh",
+        "versions.sh",
+        "node",
+    ];
+    let image = format!("wharf-test/minikube:{}", recipe(&files)?);
+    let script = "minikube-image.sh";
+    provide(bed, &image, "minikube", script, &[&image, &from], &files)?;
     Ok(Some(image))
 }
 
@@ -97,7 +122,14 @@ fn present(bed: &Bed, image: &str) -> Result<bool> {
 
 /// Makes an image available that `script` can make from the files of its recipe. It is kept as a file: to load that takes seconds, and
 /// works for an engine that has never seen it.
-fn provide(bed: &Bed, image: &str, family: &str, script: &str, files: &[&str]) -> Result<()> {
+fn provide(
+    bed: &Bed,
+    image: &str,
+    family: &str,
+    script: &str,
+    arguments: &[&str],
+    files: &[&str],
+) -> Result<()> {
     let kept = bed
         .dir()
         .join("saved")
@@ -112,7 +144,7 @@ fn provide(bed: &Bed, image: &str, family: &str, script: &str, files: &[&str]) -
                  If that is wrong, set WHARF_BED_NETWORK=online"
             );
         }
-        bed.script(script, &[image])?;
+        bed.script(script, arguments)?;
     }
     if kept.exists() {
         return Ok(());

@@ -11,6 +11,8 @@ use super::{Bed, root_debian};
 pub enum Tool {
     /// Makes clusters of docker containers.
     Kind,
+    /// Makes clusters too, in ways of its own; and the node image for it, where its own cannot be pulled.
+    Minikube,
     /// A registry client, and the one that copies images between places.
     Crane,
     /// The client of Kubernetes.
@@ -67,6 +69,7 @@ impl Tool {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Kind => "kind",
+            Self::Minikube => "minikube",
             Self::Crane => "crane",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# Sourced: the release of minikube, and what of it is built. Not in versions.sh, which is part of the recipe of kind's node image.
+# shellcheck source=tests/bed/go.sh
+. "$(dirname "${BASH_SOURCE[0]}")/go.sh"
+readonly MINIKUBE=v1.38.1 CRICTL=v1.34.0
+
+# Its driver for virtual machines is C, and loads its library only when it is used.
+minikube_program() {
+  command -v gcc >/dev/null || install_packages gcc libc6-dev
+  local v=k8s.io/minikube/pkg/version
+  CGO_ENABLED=1 GOBIN=$WHARF_BED/bin go install -trimpath -tags libvirt_dlopen \
+    -ldflags "-s -w -X $v.version=$MINIKUBE -X $v.storageProvisionerVersion=v5" k8s.io/minikube/cmd/minikube@$MINIKUBE
+}
+
+# The sources of the node's files.
+minikube_source() { go mod download -json k8s.io/minikube@$MINIKUBE | jq -r .Dir; }
+
+# With the libraries of the Kubernetes that the node runs, which are there already.
+crictl_program() {
+  local library
+  for library in api apimachinery apiserver cli-runtime client-go component-base cri-api cri-client kubectl kubelet; do
+    echo "replace k8s.io/$library => k8s.io/$library v0.${KUBERNETES#v1.}"
+  done | GONOSUMDB=sigs.k8s.io/cri-tools build_programs "$WHARF_BED/node-bin" sigs.k8s.io/cri-tools "$CRICTL" sigs.k8s.io/cri-tools/cmd/crictl
+}

@@ -1,0 +1,82 @@
+//! What minikube is told, so that it finds here what it would otherwise download.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Bed;
+use crate::command;
+
+/// The programs of a node that minikube puts there itself.
+const PROGRAMS: [&str; 3] = ["kubeadm", "kubelet", "kubectl"];
+
+impl Bed {
+    /// The node image that minikube is to use; `None` where its own can be pulled.
+    #[must_use]
+    pub fn minikube_image(&self) -> Option<&str> {
+        self.minikube_image.as_deref()
+    }
+
+    /// Makes a directory for the state of minikube's clusters, and returns the variables with which minikube keeps it there and, on a
+    /// machine that reaches no image registry, starts nodes of the bed's image. minikube takes each of its flags from such a variable.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn minikube_settings(&self, home: &Path) -> Result<Vec<(&'static str, OsString)>> {
+        let mut settings: Vec<(&str, OsString)> = vec![
+            ("MINIKUBE_HOME", home.into()),
+            ("MINIKUBE_WANTUPDATENOTIFICATION", "false".into()),
+        ];
+        if rustix::process::geteuid().is_root() {
+            // Its docker driver is not for root otherwise.
+            settings.push(("MINIKUBE_FORCE", "true".into()));
+        }
+        let Some(image) = self.minikube_image() else {
+            return Ok(settings);
+        };
+        let version = self.fill_cache(&home.join(".minikube"))?;
+        let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("bed/node/default-cni.yaml");
+        settings.extend([
+            ("MINIKUBE_BASE_IMAGE", image.into()),
+            ("MINIKUBE_KUBERNETES_VERSION", version.into()),
+            // What the nodes need is in their image.
+            ("MINIKUBE_PRELOAD", "false".into()),
+            ("MINIKUBE_CACHE_IMAGES", "false".into()),
+            ("MINIKUBE_CNI", network.into()),
+            // As the bed's nodes for kind: go on where a sysctl may not be set.
+            (
+                "MINIKUBE_FEATURE_GATES",
+                "KubeletInUserNamespace=true".into(),
+            ),
+        ]);
+        Ok(settings)
+    }
+
+    /// Puts the node's programs where minikube looks for what it has downloaded, and returns their version.
+    fn fill_cache(&self, minikube: &Path) -> Result<String> {
+        let mut version = self.command(&self.node_program("kubeadm").to_string_lossy());
+        version.args(["version", "--output", "short"]);
+        let version = command::output(&mut version, Duration::from_secs(20))?;
+        let version = version.trim();
+        let architecture = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            _ => "amd64",
+        };
+        let cache = minikube
+            .join("cache/linux")
+            .join(architecture)
+            .join(version);
+        std::fs::create_dir_all(&cache)
+            .with_context(|| format!("cannot make {}", cache.display()))?;
+        for program in PROGRAMS {
+            let there = cache.join(program);
+            if !there.exists() {
+                std::fs::hard_link(self.node_program(program), &there)
+                    .with_context(|| format!("cannot link {}", there.display()))?;
+            }
+        }
+        Ok(version.to_owned())
+    }
+}
