@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::cluster::ClusterName;
+use crate::cluster::{ClusterName, Provider};
 
 /// A container registry, and the shortest way from source code to a running pod.
 #[derive(Debug, Parser)]
@@ -74,7 +74,7 @@ pub(crate) struct UpArgs {
     /// Put the registry into a cluster of that name that exists already, and that somebody else has made
     #[arg(long, env = "WHARF_ADOPT", conflicts_with_all = ["data", "image"])]
     pub(crate) adopt: bool,
-    /// The node image, if not kind's own default
+    /// The node image, if not the provider's own default
     #[arg(long, env = "WHARF_KUBERNETES_IMAGE", value_name = "IMAGE")]
     pub(crate) kubernetes_image: Option<String>,
     /// A static Linux build of wharf for the nodes, where this program is not one
@@ -96,6 +96,9 @@ pub(crate) struct UpArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// What `minikube start` is told besides, as in `-- --memory=4g --cpus=2`
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// Arguments of `wharf down`.
@@ -140,21 +143,34 @@ pub(crate) enum ReportFormat {
 /// Which cluster.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
-    /// What makes the cluster
-    #[arg(long, env = "WHARF_PROVIDER", value_enum, default_value_t = Provider::Auto)]
-    pub(crate) provider: Provider,
+    /// What makes the cluster [default: what made it, or else the first that this machine has]
+    #[arg(long, env = "WHARF_PROVIDER", value_enum, default_value_t = Choice::Auto, hide_default_value = true)]
+    pub(crate) provider: Choice,
     /// The cluster's name
     #[arg(long, env = "WHARF_NAME", default_value = "wharf")]
     pub(crate) name: ClusterName,
 }
 
-/// What makes clusters.
+/// A choice of what makes the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Provider {
-    /// The first that this machine has
+pub(crate) enum Choice {
+    /// What made the cluster of that name, or else kind, or else minikube
     Auto,
     /// kind: Kubernetes in Docker
     Kind,
+    /// minikube, with its docker driver
+    Minikube,
+}
+
+impl Choice {
+    /// The provider that was named; none where it is to be found out.
+    pub(crate) fn named(self) -> Option<Provider> {
+        match self {
+            Self::Auto => None,
+            Self::Kind => Some(Provider::Kind),
+            Self::Minikube => Some(Provider::Minikube),
+        }
+    }
 }
 
 /// How to talk.

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::{ClusterArgs, Format, OutputArgs};
-use crate::cluster;
+use crate::cluster::{self, Provider};
 use crate::environment::{self, Stage};
 use crate::exit::Code;
 use crate::kube::Kube;
@@ -75,7 +75,8 @@ impl Shell {
 
 /// Runs `wharf env`.
 pub(crate) async fn run(args: EnvArgs) -> anyhow::Result<ExitCode> {
-    let variables = variables(&args.cluster, port(&args.cluster).await?);
+    let port = port(&args.cluster).await?;
+    let variables = variables(&args.cluster, cluster::recalled(&args.cluster)?, port);
     let shell = args.shell.unwrap_or_else(Shell::of_user);
     if args.output.output == Format::Json {
         output::outcome(Format::Json, &json!(variables), "");
@@ -88,10 +89,14 @@ pub(crate) async fn run(args: EnvArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn variables(args: &ClusterArgs, port: u16) -> BTreeMap<&'static str, String> {
+fn variables(args: &ClusterArgs, provider: Provider, port: u16) -> BTreeMap<&'static str, String> {
     let registry = registry_host(port);
+    let cluster = match provider {
+        Provider::Kind => "KIND_CLUSTER_NAME",
+        Provider::Minikube => "MINIKUBE_PROFILE",
+    };
     BTreeMap::from([
-        ("KIND_CLUSTER_NAME", args.name.to_string()),
+        (cluster, args.name.to_string()),
         ("KO_DOCKER_REPO", registry.clone()),
         ("SKAFFOLD_DEFAULT_REPO", registry.clone()),
         ("WHARF_REGISTRY", registry),
@@ -106,7 +111,7 @@ async fn port(args: &ClusterArgs) -> anyhow::Result<u16> {
         return Ok(record.port);
     }
     let ask = async {
-        let kube = Kube::of_context(&cluster::context(args)).await?;
+        let kube = Kube::of_context(&cluster::context(args)?).await?;
         kube.environment().await
     };
     let said = timeout(API_PATIENCE, ask).await.ok().and_then(Result::ok);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{ClusterName, Node};
+use crate::cluster::{ClusterName, Node, Provider};
 use crate::exit::Code;
 use crate::output;
 
@@ -24,6 +24,9 @@ const CLOCK_SKEW_SECONDS: i64 = 60;
 pub(crate) struct Record {
     /// The cluster's name.
     pub(crate) name: ClusterName,
+    /// What makes it.
+    #[serde(default)]
+    pub(crate) provider: Provider,
     /// How far it is.
     pub(crate) stage: Stage,
     /// The port of localhost.
@@ -35,6 +38,9 @@ pub(crate) struct Record {
     /// The node image, if not the provider's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kubernetes_image: Option<String>,
+    /// What the provider's own program is told besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) arguments: Vec<String>,
 }
 
 /// How far an environment is.
@@ -73,6 +79,16 @@ impl Record {
             return false;
         };
         nodes.first().is_some_and(|node| node.id == *first_node)
+    }
+
+    /// Whether there is, as far as is known, a cluster, or what is left of one that was not finished.
+    pub(crate) fn is_of_something(&self) -> bool {
+        !matches!(
+            self.stage,
+            Stage::Deleted {
+                unfinished_since: None
+            }
+        )
     }
 
     /// Whether somebody else made the cluster.
@@ -291,11 +307,13 @@ mod tests {
     fn record(stage: Stage) -> Record {
         Record {
             name: "dev".parse().unwrap(),
+            provider: Provider::Kind,
             stage,
             port: 5000,
             nodes: 1,
             data: "/data".into(),
             kubernetes_image: None,
+            arguments: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::cluster::{ClusterName, Node};
+use crate::cluster::{ClusterName, Node, Provider};
 use crate::exit::Code;
 
 /// What was asked for. `None`: whatever is there already, or the default.
@@ -13,6 +13,8 @@ use crate::exit::Code;
 pub(crate) struct Desired {
     /// The cluster's name.
     pub(crate) name: ClusterName,
+    /// What makes it.
+    pub(crate) provider: Provider,
     /// The port of localhost.
     pub(crate) port: Option<u16>,
     /// Nodes, the control plane included.
@@ -21,6 +23,8 @@ pub(crate) struct Desired {
     pub(crate) data: Option<PathBuf>,
     /// The node image.
     pub(crate) kubernetes_image: Option<String>,
+    /// What the provider's own program is told besides.
+    pub(crate) arguments: Vec<String>,
     /// Whether a cluster that somebody else made is meant.
     pub(crate) adopts: bool,
     /// Whether wharf's image is named by the user, who then sees to it that the nodes have it.
@@ -51,6 +55,8 @@ pub(crate) struct Remembered {
     pub(crate) nodes: Option<u16>,
     /// The node image that an unfinished run wanted.
     pub(crate) kubernetes_image: Option<String>,
+    /// What it wanted the provider's own program to be told.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// A cluster with wharf's registry in it, and how far it is from what it should be.
@@ -62,6 +68,8 @@ pub(crate) struct Ours {
     pub(crate) port: u16,
     /// Where its images are.
     pub(crate) data: PathBuf,
+    /// What the provider's own program was told when it was made.
+    pub(crate) arguments: Vec<String>,
     /// Its nodes.
     pub(crate) nodes: Vec<Node>,
     /// Whether the user's kubeconfig leads to it.
@@ -77,6 +85,8 @@ pub(crate) struct Ours {
 /// What is to be done, and for which environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Plan {
+    /// What makes the cluster.
+    pub(crate) provider: Provider,
     /// Whether the cluster is one that somebody else made: its images are on its first node then.
     pub(crate) adopted: bool,
     /// The port of localhost.
@@ -87,6 +97,8 @@ pub(crate) struct Plan {
     pub(crate) data: PathBuf,
     /// The node image of a cluster to be made; `None`: the provider's own.
     pub(crate) kubernetes_image: Option<String>,
+    /// What the provider's own program is told besides.
+    pub(crate) arguments: Vec<String>,
     /// The steps, in order.
     pub(crate) steps: Vec<Step>,
 }
@@ -169,12 +181,17 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
     if !desired.brings_image {
         steps.push(Step::ImportImage(Nodes::All));
     }
-    steps.extend([Step::WriteHosts(Nodes::All), Step::Install, Step::CheckHost]);
+    steps.extend([Step::WriteHosts(Nodes::All), Step::Install]);
+    if !desired.provider.publishes() {
+        steps.push(Step::OpenDoor);
+    }
+    steps.push(Step::CheckHost);
     if !desired.brings_image {
         steps.push(Step::StoreImage);
     }
     steps.push(Step::Prove);
     Plan {
+        provider: desired.provider,
         adopted: false,
         port: desired.port.or(remembered.port).unwrap_or(DEFAULT_PORT),
         nodes: desired.nodes.or(remembered.nodes).unwrap_or(1),
@@ -183,6 +200,10 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
             .kubernetes_image
             .clone()
             .or(remembered.kubernetes_image),
+        arguments: match desired.arguments.is_empty() {
+            true => remembered.arguments,
+            false => desired.arguments.clone(),
+        },
         steps,
     }
 }
@@ -223,7 +244,7 @@ fn converge(desired: &Desired, ours: Ours, mut steps: Vec<Step>) -> anyhow::Resu
         steps.push(Step::MakeDataDirectory);
     }
     steps.push(Step::Install);
-    if ours.is_adopted {
+    if ours.is_adopted || !desired.provider.publishes() {
         steps.push(Step::OpenDoor);
     }
     steps.push(Step::CheckHost);
@@ -234,11 +255,16 @@ fn converge(desired: &Desired, ours: Ours, mut steps: Vec<Step>) -> anyhow::Resu
         steps.push(Step::Prove);
     }
     Ok(Plan {
+        provider: desired.provider,
         adopted: ours.is_adopted,
         port: ours.port,
         nodes,
         data: ours.data,
         kubernetes_image: None,
+        arguments: match desired.arguments.is_empty() {
+            true => ours.arguments,
+            false => desired.arguments.clone(),
+        },
         steps,
     })
 }
@@ -261,6 +287,11 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
             data.display()
         ));
     }
+    // Where nodes are to be started, it can be told something.
+    let is_up = ours.nodes.iter().all(|node| node.is_running);
+    if is_up && !desired.arguments.is_empty() && desired.arguments != ours.arguments {
+        differences.push("it was not started with these arguments".to_owned());
+    }
     if differences.is_empty() {
         return Ok(());
     }
@@ -273,6 +304,13 @@ fn refuse_difference(desired: &Desired, ours: &Ours, nodes: u16) -> anyhow::Resu
 /// "1 node", "2 nodes".
 pub(crate) fn count(nodes: u16) -> String {
     format!("{nodes} node{}", if nodes == 1 { "" } else { "s" })
+}
+
+impl Plan {
+    /// Whether a container beside the nodes publishes the port.
+    pub(crate) fn has_door(&self) -> bool {
+        self.adopted || !self.provider.publishes()
+    }
 }
 
 impl Step {
@@ -315,10 +353,12 @@ mod tests {
     fn desired() -> Desired {
         Desired {
             name: "dev".parse().unwrap(),
+            provider: Provider::Kind,
             port: None,
             nodes: None,
             data: None,
             kubernetes_image: None,
+            arguments: Vec::new(),
             adopts: false,
             brings_image: false,
         }
@@ -340,6 +380,7 @@ mod tests {
             port: Some(5055),
             nodes: Some(2),
             kubernetes_image: Some("node:1".into()),
+            arguments: Vec::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Running other programs.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::process::Stdio;
 
@@ -18,11 +19,22 @@ pub(crate) async fn run(
     args: &[&str],
     lock: Option<File>,
 ) -> anyhow::Result<Vec<u8>> {
+    run_with(program, args, &[], lock).await
+}
+
+/// The same, with these variables.
+pub(crate) async fn run_with(
+    program: &str,
+    args: &[&str],
+    variables: &[(&str, &OsStr)],
+    lock: Option<File>,
+) -> anyhow::Result<Vec<u8>> {
     if let Some(lock) = &lock {
         bequeath(lock).context("sharing the environment's lock")?;
     }
     let output = Command::new(program)
         .args(args)
+        .envs(variables.iter().copied())
         .stdin(lock.map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -33,7 +45,12 @@ pub(crate) async fn run(
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let words = String::from_utf8_lossy(&output.stderr);
+    // Some say on standard output why they failed.
+    let said = match output.stderr.is_empty() {
+        true => &output.stdout,
+        false => &output.stderr,
+    };
+    let words = String::from_utf8_lossy(said);
     let lines: Vec<&str> = words
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -58,12 +75,16 @@ fn bequeath(_file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a program is on PATH.
+pub(crate) fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .any(|dir| dir.join(program).is_file() || dir.join(format!("{program}.exe")).is_file())
+}
+
 /// Fails with the way to get a program, unless it is on PATH.
 pub(crate) fn require(program: &str, remedy: &str) -> anyhow::Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path)
-        .any(|dir| dir.join(program).is_file() || dir.join(format!("{program}.exe")).is_file())
-    {
+    if has(program) {
         return Ok(());
     }
     Err(Code::Prerequisite.error(format!("{program} is not on PATH: {remedy}")))

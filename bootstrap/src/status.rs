@@ -11,7 +11,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::cli::{ReportFormat, StatusArgs};
 use crate::cluster::{self, Cluster, Node};
-use crate::docker::Docker;
 use crate::environment::{self, Record};
 use crate::exit::Code;
 use crate::kube::{ClusterNode, Condition, Kube};
@@ -48,8 +47,7 @@ struct Check {
 
 /// Runs `wharf status`.
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    cluster::require_programs(&args.cluster)?;
-    let cluster = cluster::named(&args.cluster, Docker::connect().await?);
+    let cluster = cluster::open(&args.cluster).await?.cluster;
     if args.watch {
         return watch(&args, cluster.as_ref()).await;
     }
@@ -179,6 +177,13 @@ async fn look(
 }
 
 async fn look_at_registry(report: &mut Report, api: &Api, port: u16) {
+    let name = &report.name.clone();
+    if let Err(problem) = api.kube.require_node_port(port, name).await {
+        report.check(
+            format!("port {port} of the nodes"),
+            Err(format!("{problem:#}")),
+        );
+    }
     let ready = api
         .kube
         .missing(Condition::RegistryReady)

@@ -11,7 +11,7 @@ built() { [ -x "$1" ] && go version -m "$1" | awk -v m="$2" -v v="$3" '$2 == m &
 install_program() { GOBIN=$1 go install -trimpath -ldflags "-s -w" "$2@$3"; }
 
 # build_programs DIR MODULE VERSION PACKAGE...: for modules that `go install` refuses, because their go.mod has `replace` or `exclude`
-# lines. A module of our own requires them instead; more lines for its go.mod come on standard input.
+# lines. A module of our own requires them instead; more lines for its go.mod come on standard input, further flags in TAGS and LDFLAGS.
 build_programs() {
   local out=$1 module=$2 version=$3 name
   shift 3
@@ -21,10 +21,10 @@ build_programs() {
   { printf 'module bed\ngo 1.25.0\nrequire %s %s\n' "$module" "$version"; cat; } > "$dir/go.mod"
   { printf '//go:build tools\npackage bed\n'; printf 'import _ "%s"\n' "$@"; } > "$dir/tools.go"
   # containerd: without the snapshotters that need C libraries. Kubernetes: its version is not in its source.
-  (cd "$dir" && go mod tidy && go build -trimpath -tags "no_btrfs no_devmapper no_zfs" -o "$out/" -ldflags "-s -w
+  (cd "$dir" && go mod tidy && go build -trimpath -tags "no_btrfs no_devmapper no_zfs ${TAGS:-}" -o "$out/" -ldflags "-s -w
     -X github.com/containerd/containerd/v2/version.Version=$CONTAINERD
     -X k8s.io/component-base/version.gitVersion=$KUBERNETES -X k8s.io/client-go/pkg/version.gitVersion=$KUBERNETES
-    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34" "$@")
+    -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34 ${LDFLAGS:-}" "$@")
 }
 
 # build_kubernetes PROGRAM...: into node-bin. Kubernetes' go.mod takes its own libraries from its source tree; outside of it they are

@@ -8,8 +8,8 @@ readonly MINIKUBE=v1.38.1 CRICTL=v1.34.0
 minikube_program() {
   command -v gcc >/dev/null || install_packages gcc libc6-dev
   local v=k8s.io/minikube/pkg/version
-  CGO_ENABLED=1 GOBIN=$WHARF_BED/bin go install -trimpath -tags libvirt_dlopen \
-    -ldflags "-s -w -X $v.version=$MINIKUBE -X $v.storageProvisionerVersion=v5" k8s.io/minikube/cmd/minikube@$MINIKUBE
+  CGO_ENABLED=1 TAGS=libvirt_dlopen LDFLAGS="-X $v.version=$MINIKUBE -X $v.storageProvisionerVersion=v5" \
+    build_programs "$WHARF_BED/bin" k8s.io/minikube "$MINIKUBE" k8s.io/minikube/cmd/minikube </dev/null
 }
 
 # The sources of the node's files.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Cluster, ClusterName, Node, Spec};
+use super::{Cluster, ClusterName, Node, Provider, Runtime, Spec, says_that_a_name_is_taken};
 use crate::docker::{Container, Docker};
 use crate::names::{HOSTS_DIRECTORY, NODE_DATA};
 use crate::process;
@@ -22,12 +22,8 @@ pub(super) struct Kind {
     docker: Docker,
 }
 
-/// Fails unless kind, and the `docker` command that it calls, are here.
+/// Fails unless kind is here.
 pub(super) fn require() -> anyhow::Result<()> {
-    process::require(
-        "docker",
-        "install Docker as https://docs.docker.com/engine/install says",
-    )?;
     let kind = if cfg!(target_os = "macos") {
         "brew install kind"
     } else {
@@ -49,6 +45,14 @@ impl Kind {
 
 #[async_trait]
 impl Cluster for Kind {
+    fn provider(&self) -> Provider {
+        Provider::Kind
+    }
+
+    fn runtime(&self) -> anyhow::Result<Runtime> {
+        Ok(Runtime::Containerd)
+    }
+
     fn context(&self) -> String {
         context(&self.name)
     }
@@ -69,7 +73,7 @@ impl Cluster for Kind {
         let mut nodes: Vec<(String, Node)> = containers
             .into_iter()
             .filter(|container| matches!(role(container).as_str(), "control-plane" | "worker"))
-            .map(|container| (role(&container), node(container)))
+            .map(|container| (role(&container), Node::from(container)))
             .collect();
         nodes.sort_by(|a, b| (&a.0, &a.1.name).cmp(&(&b.0, &b.1.name)));
         Ok(nodes.into_iter().map(|(_, node)| node).collect())
@@ -95,7 +99,7 @@ impl Cluster for Kind {
     }
 
     fn is_name_taken(&self, error: &anyhow::Error) -> bool {
-        is_name_taken(&format!("{error:#}"))
+        says_that_a_name_is_taken(&format!("{error:#}"))
     }
 
     async fn delete(&self, lock: File) -> anyhow::Result<()> {
@@ -108,7 +112,11 @@ impl Cluster for Kind {
         .map(|_| ())
     }
 
-    async fn start(&self, nodes: &[String]) -> anyhow::Result<()> {
+    async fn clear(&self, _lock: File) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn start(&self, nodes: &[String], _: &[String], _lock: File) -> anyhow::Result<()> {
         for node in nodes {
             self.docker.start(node).await?;
         }
@@ -142,26 +150,6 @@ impl Cluster for Kind {
         stdin: Option<Bytes>,
     ) -> anyhow::Result<String> {
         self.docker.run(node, command, stdin).await
-    }
-}
-
-/// Docker's words, and Podman's, which kind repeats.
-fn is_name_taken(words: &str) -> bool {
-    words.contains("container name") && words.contains("already in use")
-}
-
-fn node(container: Container) -> Node {
-    let data = container
-        .mounts
-        .iter()
-        .find(|(_, here)| here == NODE_DATA)
-        .map(|(there, _)| there.into());
-    Node {
-        name: container.name,
-        id: container.id,
-        is_running: container.is_running,
-        created: container.created,
-        data,
     }
 }
 
@@ -200,8 +188,8 @@ mod tests {
     fn a_taken_name_is_told_from_a_taken_port() {
         let name = "docker: Error response from daemon: Conflict. The container name \"/dev-worker\" is already in use by container \"4f\".";
         let port = "docker: Error response from daemon: failed to bind host port for 127.0.0.1:5000: address already in use.";
-        assert!(is_name_taken(name));
-        assert!(!is_name_taken(port));
+        assert!(says_that_a_name_is_taken(name));
+        assert!(!says_that_a_name_is_taken(port));
     }
 
     #[test]
@@ -212,6 +200,7 @@ mod tests {
             has_ipv6: true,
             data: "/home/ann/data".into(),
             image: None,
+            arguments: Vec::new(),
             config: "/state/dev.kind.json".into(),
         };
         insta::assert_snapshot!(

@@ -1,6 +1,8 @@
 //! Clusters that wharf makes or finds, whatever makes them.
 
+mod choice;
 mod kind;
+mod minikube;
 
 use std::fmt;
 use std::fs::File;
@@ -11,12 +13,35 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{ClusterArgs, Provider};
-use crate::docker::Docker;
+use crate::docker::{Container, Docker};
+use crate::names::NODE_DATA;
+pub(crate) use choice::{Opened, context, open, recalled};
+
+/// What makes clusters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Provider {
+    /// kind: Kubernetes in Docker.
+    #[default]
+    Kind,
+    /// minikube, with its docker driver.
+    Minikube,
+}
+
+/// What runs the containers of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// containerd.
+    Containerd,
+    /// A Docker Engine of the node's own.
+    Docker,
+}
 
 /// One cluster, which may or may not exist.
 #[async_trait]
 pub(crate) trait Cluster: Send + Sync {
+    /// What makes it.
+    fn provider(&self) -> Provider;
     /// Its context in a kubeconfig.
     fn context(&self) -> String;
     /// Its nodes, running or not, the control plane first; none if there is no cluster.
@@ -27,8 +52,13 @@ pub(crate) trait Cluster: Send + Sync {
     fn is_name_taken(&self, error: &anyhow::Error) -> bool;
     /// Deletes it. What is not there is deleted already. The program that does it holds `lock` as long as it lives.
     async fn delete(&self, lock: File) -> anyhow::Result<()>;
-    /// Starts nodes that have stopped.
-    async fn start(&self, nodes: &[String]) -> anyhow::Result<()>;
+    /// Removes what may be left of it where it has no nodes.
+    async fn clear(&self, lock: File) -> anyhow::Result<()>;
+    /// Starts nodes that have stopped. The program that does it is told `arguments`, and holds `lock` as long as it lives.
+    async fn start(&self, nodes: &[String], arguments: &[String], lock: File)
+    -> anyhow::Result<()>;
+    /// What runs the containers of its nodes.
+    fn runtime(&self) -> anyhow::Result<Runtime>;
     /// A kubeconfig for it, as text.
     async fn kubeconfig(&self) -> anyhow::Result<String>;
     /// Writes its context to the user's kubeconfig and makes it the current one.
@@ -42,25 +72,46 @@ pub(crate) trait Cluster: Send + Sync {
     ) -> anyhow::Result<String>;
 }
 
-/// The cluster that the arguments name.
-pub(crate) fn named(args: &ClusterArgs, docker: Docker) -> Box<dyn Cluster> {
-    match args.provider {
-        Provider::Auto | Provider::Kind => Box::new(kind::Kind::new(args.name.clone(), docker)),
+/// A provider's cluster of this name.
+fn named(provider: Provider, name: &ClusterName, docker: Docker) -> Box<dyn Cluster> {
+    match provider {
+        Provider::Kind => Box::new(kind::Kind::new(name.clone(), docker)),
+        Provider::Minikube => Box::new(minikube::Minikube::new(name.clone(), docker)),
     }
 }
 
-/// The context of the cluster that the arguments name.
-pub(crate) fn context(args: &ClusterArgs) -> String {
-    match args.provider {
-        Provider::Auto | Provider::Kind => kind::context(&args.name),
+/// Fails on arguments for a provider's own program that wharf cannot pass on.
+pub(crate) fn refuse_arguments(provider: Provider, arguments: &[String]) -> anyhow::Result<()> {
+    match provider {
+        Provider::Kind => Ok(()),
+        Provider::Minikube => minikube::refuse_ours(arguments),
     }
 }
 
-/// Fails unless the programs that make clusters are here.
-pub(crate) fn require_programs(args: &ClusterArgs) -> anyhow::Result<()> {
-    match args.provider {
-        Provider::Auto | Provider::Kind => kind::require(),
+impl Provider {
+    /// Whether the nodes that it makes publish the port themselves. Where they do not, the door does, beside them.
+    pub(crate) fn publishes(self) -> bool {
+        self == Self::Kind
     }
+
+    /// Its program.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Kind => "kind",
+            Self::Minikube => "minikube",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.program())
+    }
+}
+
+/// The words of Docker, and of Podman, which a provider repeats where a node's name is taken.
+fn says_that_a_name_is_taken(words: &str) -> bool {
+    words.contains("container name") && words.contains("already in use")
 }
 
 /// A node, from outside.
@@ -78,6 +129,23 @@ pub(crate) struct Node {
     pub(crate) data: Option<PathBuf>,
 }
 
+impl From<Container> for Node {
+    fn from(container: Container) -> Self {
+        let data = container
+            .mounts
+            .iter()
+            .find(|(_, here)| here == NODE_DATA)
+            .map(|(there, _)| there.into());
+        Self {
+            name: container.name,
+            id: container.id,
+            is_running: container.is_running,
+            created: container.created,
+            data,
+        }
+    }
+}
+
 /// A cluster to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spec {
@@ -91,6 +159,8 @@ pub(crate) struct Spec {
     pub(crate) data: PathBuf,
     /// The node image; `None`: the provider's own.
     pub(crate) image: Option<String>,
+    /// What the provider's own program is told besides.
+    pub(crate) arguments: Vec<String>,
     /// Where the provider's configuration is written.
     pub(crate) config: PathBuf,
 }

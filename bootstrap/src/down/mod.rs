@@ -11,9 +11,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::DownArgs;
-use crate::cluster::{self, Cluster, Node};
+use crate::cluster::{self, Cluster, Node, Opened};
 use crate::data;
-use crate::docker::Docker;
 use crate::door;
 use crate::environment::{self, Home, Record, Stage};
 use crate::exit::Code;
@@ -29,9 +28,9 @@ const API_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `wharf down`. Doing it again is no error.
 pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
-    cluster::require_programs(&args.cluster)?;
-    let docker = Docker::connect().await?;
-    let cluster = cluster::named(&args.cluster, docker.clone());
+    let Opened {
+        docker, cluster, ..
+    } = cluster::open(&args.cluster).await?;
     let name = args.cluster.name.clone();
     let home = Home::hold(&name, LOCK_PATIENCE).await?;
     let nodes = cluster.nodes().await?;
@@ -48,7 +47,6 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        door::remove(&docker, &door::name(&name)).await?;
     } else if !nodes.is_empty() && !args.delete_cluster {
         require_ours(cluster.as_ref(), record.as_ref(), &nodes, name.as_str()).await?;
     }
@@ -60,12 +58,20 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             .map_or_else(|| environment::default_data(&name), Ok)?,
     };
 
+    if adopted.is_some() || !cluster.provider().publishes() {
+        // Before the cluster: its network goes only when nothing is on it any more.
+        door::remove(&docker, &door::name(&name)).await?;
+    }
+    if nodes.is_empty() && record.as_ref().is_some_and(Record::is_of_something) {
+        cluster.clear(home.lock()?).await?;
+    }
     let mut steps = Steps::new(
         args.output.output,
         usize::from(!nodes.is_empty()) + usize::from(args.purge && data.exists()),
     );
     let mut record = record.unwrap_or_else(|| Record {
         name: name.clone(),
+        provider: cluster.provider(),
         stage: Stage::Deleted {
             unfinished_since: None,
         },
@@ -73,6 +79,7 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         nodes: 0,
         data: data.clone(),
         kubernetes_image: None,
+        arguments: Vec::new(),
     });
     let unfinished_since = record.unfinished_since();
     if !nodes.is_empty() {

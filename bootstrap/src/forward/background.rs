@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Runs `wharf forward start`. One that runs as it is wanted is left alone.
 pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
     let wish = args.wish()?;
-    let context = args.place.context();
+    let context = args.place.context()?;
     let kube = Kube::of_context(&context).await?;
     let target = wish.target.clone().within(kube.default_namespace());
     let files = Files::of(&context, &target)?;
@@ -106,7 +106,7 @@ pub(super) async fn stop(args: StopArgs) -> anyhow::Result<ExitCode> {
         Files::all()?
     } else {
         let target = Named::read(args.target.as_deref(), args.place.namespace.as_deref())?;
-        let context = args.place.context();
+        let context = args.place.context()?;
         // The registry's namespace is known; for others the kubeconfig must be asked.
         let namespace = match (&args.target, &args.place.namespace) {
             (None, _) | (_, Some(_)) => String::new(),

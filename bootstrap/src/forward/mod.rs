@@ -102,9 +102,9 @@ struct StatusArgs {
 }
 
 impl PlaceArgs {
-    fn context(&self) -> String {
+    fn context(&self) -> anyhow::Result<String> {
         match &self.context {
-            Some(context) => context.clone(),
+            Some(context) => Ok(context.clone()),
             None => cluster::context(&self.cluster),
         }
     }

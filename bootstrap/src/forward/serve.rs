@@ -42,7 +42,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     // Heard from now on: a forward that was told to end leaves nothing behind.
     let stop = tokio::spawn(signals::stop());
-    let (wish, context) = (args.wish()?, args.place.context());
+    let (wish, context) = (args.wish()?, args.place.context()?);
     let cluster = Cluster::of_context(&context).await?;
     let kube = cluster.kube();
     let is_registry = wish.target.is_registry();

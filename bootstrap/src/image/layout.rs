@@ -1,4 +1,4 @@
-//! An image in memory, and the archive that containerd imports (OCI image layout in a tar).
+//! An image in memory, and the archive that containerd and Docker import (OCI image layout in a tar).
 
 use std::io::Write;
 
@@ -77,13 +77,21 @@ impl Image {
         let index = serde_json::to_vec(
             &json!({"schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": [entry]}),
         )?;
+        // A Docker Engine that keeps its images itself reads this one alone.
+        let path = |blob: &Blob| format!("blobs/sha256/{}", blob.digest.hex());
+        let docker = serde_json::to_vec(&json!([{
+            "Config": path(&self.config),
+            "RepoTags": [name],
+            "Layers": [path(&self.layer)],
+        }]))?;
         let blobs: Vec<(String, &Bytes)> = [&self.config, &self.manifest, &self.layer]
             .into_iter()
-            .map(|blob| (format!("blobs/sha256/{}", blob.digest.hex()), &blob.bytes))
+            .map(|blob| (path(blob), &blob.bytes))
             .collect();
         let mut files: Vec<File<'_>> = vec![
             ("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#),
             ("index.json", 0o644, &index),
+            ("manifest.json", 0o644, &docker),
         ];
         files.extend(
             blobs
@@ -183,6 +191,11 @@ mod tests {
                 blob.digest
             );
         }
-        assert_eq!(files.len(), 5);
+        let docker: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+        assert_eq!(docker[0]["RepoTags"][0], "docker.io/wharf/wharf:0.1.0-abc");
+        for path in [&docker[0]["Config"], &docker[0]["Layers"][0]] {
+            assert!(files.contains_key(path.as_str().unwrap()), "{path}");
+        }
+        assert_eq!(files.len(), 6);
     }
 }

@@ -33,8 +33,10 @@ pub(crate) struct Manifests {
     pub(crate) owner: (u32, u32),
     /// The node that the host's port leads to.
     pub(crate) published_node: String,
-    /// The container through which it does, where the node itself publishes no port. The images are on the node then.
+    /// The container through which it does, where the node itself publishes no port.
     pub(crate) guest: Option<String>,
+    /// Whether the images are on that node alone.
+    pub(crate) is_pinned: bool,
 }
 
 impl Manifests {
@@ -59,7 +61,7 @@ impl Manifests {
                 "/spec/template/spec/volumes/0",
                 json!({"name": "data", "hostPath": {"path": NODE_DATA, "type": "Directory"}}),
             )?;
-            if self.guest.is_some() {
+            if self.is_pinned {
                 object["spec"]["template"]["spec"]["nodeSelector"] =
                     json!({HOSTNAME: self.published_node});
             }
@@ -212,6 +214,7 @@ mod tests {
             owner: (1000, 100),
             published_node: "dev-control-plane".into(),
             guest: None,
+            is_pinned: false,
         }
     }
 
@@ -219,6 +222,7 @@ mod tests {
     fn rendered_for_a_cluster_of_somebody_else() {
         let adopted = Manifests {
             guest: Some("dev.wharf".into()),
+            is_pinned: true,
             ..manifests()
         };
         let registry = adopted.registry().unwrap();

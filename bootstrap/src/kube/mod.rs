@@ -3,6 +3,7 @@
 mod apply;
 mod forward;
 mod manifests;
+mod ports;
 mod wait;
 
 use std::collections::BTreeMap;

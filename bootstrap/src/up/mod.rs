@@ -12,8 +12,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::{Format, UpArgs};
-use crate::cluster::{self, ClusterName};
-use crate::docker::Docker;
+use crate::cluster::{self, ClusterName, Opened, Provider};
 use crate::environment::Home;
 use crate::exit::Code;
 use crate::names::registry_host;
@@ -26,19 +25,28 @@ use steps::Run;
 
 /// Runs `wharf up`.
 pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
-    cluster::require_programs(&args.cluster)?;
-    let docker = Docker::connect().await?;
-    let cluster = cluster::named(&args.cluster, docker.clone());
+    let Opened {
+        docker,
+        cluster,
+        why,
+    } = cluster::open(&args.cluster).await?;
+    let provider = cluster.provider();
+    if let Some(why) = why {
+        output::note(&format!("Using {provider}: {why}."));
+    }
+    refuse_what_does_not_fit(&args, provider)?;
     let home = Home::hold(&args.cluster.name, args.wait).await?;
     args.data = args.data.map(absolute).transpose()?;
 
     let observed = observe::observe(&args, &docker, cluster.as_ref(), &home).await?;
     let desired = Desired {
         name: args.cluster.name.clone(),
+        provider,
         port: args.port,
         nodes: args.nodes,
         data: args.data.clone(),
         kubernetes_image: args.kubernetes_image.clone(),
+        arguments: args.arguments.clone(),
         adopts: args.adopt,
         brings_image: args.image.is_some(),
     };
@@ -75,6 +83,19 @@ pub(crate) async fn run(mut args: UpArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Some of what can be said is for one provider alone.
+fn refuse_what_does_not_fit(args: &UpArgs, provider: Provider) -> anyhow::Result<()> {
+    match provider {
+        Provider::Kind if !args.arguments.is_empty() => Err(Code::Usage.error(
+            "arguments after -- are for `minikube start`: kind takes none (--provider minikube?)",
+        )),
+        Provider::Minikube if args.image.is_some() => Err(Code::Usage.error(
+            "with minikube the port is published by a container of wharf's own, which takes a binary: say --node-binary in place of --image",
+        )),
+        _ => cluster::refuse_arguments(provider, &args.arguments),
+    }
+}
+
 /// A path that means the same tomorrow, from elsewhere. The directory need not exist yet.
 fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
     Ok(std::fs::canonicalize(&path).or_else(|_| std::path::absolute(&path))?)
@@ -83,7 +104,8 @@ fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
 fn print_plan(args: &UpArgs, plan: &Plan) {
     let name = &args.cluster.name;
     let mut text = format!(
-        "cluster {name}: {}, registry at {}, images in {}",
+        "{} cluster {name}: {}, registry at {}, images in {}",
+        plan.provider,
         plan::count(plan.nodes),
         registry_host(plan.port),
         plan.data.display()
@@ -102,6 +124,7 @@ fn print_result(name: &ClusterName, plan: &Plan, context: &str, format: Format) 
     let registry = registry_host(plan.port);
     let value = json!({
         "name": name,
+        "provider": plan.provider,
         "context": context,
         "nodes": plan.nodes,
         "registry": registry,

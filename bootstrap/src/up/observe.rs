@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use kube::config::Kubeconfig;
+use kube::config::{Cluster as KubeCluster, Kubeconfig};
 use tokio::time::timeout;
 
 use super::nodes;
 use crate::cli::UpArgs;
-use crate::cluster::{Cluster, ClusterName, Node};
+use crate::cluster::{Cluster, ClusterName, Node, Provider};
 use crate::docker::Docker;
 use crate::environment::{self, Home, Record, Stage};
 use crate::image::NodeBinary;
@@ -45,6 +45,12 @@ pub(super) async fn observe(
     } else {
         Api::ask(cluster).await
     };
+    if let Some(api) = &api {
+        let name = args.cluster.name.as_str();
+        let recorded = record.as_ref().map(|record| record.port);
+        let port = args.port.or(recorded).unwrap_or(DEFAULT_PORT);
+        api.kube.require_node_port(port, name).await?;
+    }
     // A cluster that does not exist, or does not run, will have the architecture of its engine.
     let architecture = match api.as_ref().and_then(|api| api.nodes.first()) {
         Some(node) => node.architecture.clone(),
@@ -87,14 +93,27 @@ async fn find(
         Some(record) => Some(record),
         // Another home, or a lost one: the cluster itself knows.
         None => {
-            recovered = api.as_ref().and_then(|api| recover(api, args, &nodes));
+            let provider = cluster.provider();
+            recovered = api
+                .as_ref()
+                .and_then(|api| recover(api, args, provider, &nodes));
             recovered.clone()
         }
     };
     let is_foreign = record.is_none();
-    let (is_adopted, port, data) = match record {
-        Some(record) => (record.is_adopted(), record.port, record.data),
-        None => (true, args.port.unwrap_or(DEFAULT_PORT), NODE_DATA.into()),
+    let (is_adopted, port, data, arguments) = match record {
+        Some(record) => (
+            record.is_adopted(),
+            record.port,
+            record.data,
+            record.arguments,
+        ),
+        None => (
+            true,
+            args.port.unwrap_or(DEFAULT_PORT),
+            NODE_DATA.into(),
+            Vec::new(),
+        ),
     };
     if is_foreign && !args.adopt {
         return Ok((Found::Foreign(Ours::default()), None));
@@ -111,8 +130,9 @@ async fn find(
             .map(|node| nodes::inspect(cluster, &node.name, image.as_deref(), port));
         for (node, equipment) in nodes.iter().zip(try_join_all(looked).await?) {
             without_image.extend((!equipment.has_image).then(|| node.name.clone()));
-            // On a cluster of somebody else containerd may read no such file; then none is written.
-            let is_read = !is_adopted || nodes::reads_hosts(cluster, &node.name).await?;
+            // Where wharf has not told containerd so itself, it may read no such file; then none is written.
+            let is_told = !is_adopted && cluster.provider() == Provider::Kind;
+            let is_read = is_told || nodes::reads_hosts(cluster, &node.name).await?;
             without_hosts.extend((is_read && !equipment.has_hosts).then(|| node.name.clone()));
         }
     }
@@ -120,6 +140,7 @@ async fn find(
         is_adopted,
         port,
         data,
+        arguments,
         has_context: api
             .as_ref()
             .is_some_and(|api| has_context(&cluster.context(), &api.kubeconfig)),
@@ -143,15 +164,18 @@ fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Reme
             nodes,
             data,
             kubernetes_image,
+            arguments,
             ..
         }) => Remembered {
             data,
             port: Some(port),
             nodes: Some(nodes),
             kubernetes_image,
+            arguments,
         },
         Some(record) => Remembered {
             data: record.data,
+            arguments: record.arguments,
             ..Remembered::default()
         },
         None => Remembered {
@@ -164,6 +188,7 @@ fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Reme
 /// What the cluster's own API says.
 struct Api {
     kubeconfig: String,
+    kube: Kube,
     nodes: Vec<ClusterNode>,
     environment: BTreeMap<String, String>,
 }
@@ -177,6 +202,7 @@ impl Api {
             let (nodes, environment) = tokio::try_join!(kube.nodes(), kube.environment())?;
             anyhow::Ok(Self {
                 kubeconfig,
+                kube,
                 nodes,
                 environment,
             })
@@ -199,7 +225,7 @@ impl Api {
 }
 
 /// The host's record, from the cluster's.
-fn recover(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
+fn recover(api: &Api, args: &UpArgs, provider: Provider, nodes: &[Node]) -> Option<Record> {
     let first_node = nodes.first()?.id.clone();
     let stage = match api.environment.get(ADOPTED_BY) {
         Some(_) => Stage::Adopted { first_node },
@@ -208,11 +234,13 @@ fn recover(api: &Api, args: &UpArgs, nodes: &[Node]) -> Option<Record> {
     };
     Some(Record {
         name: args.cluster.name.clone(),
+        provider,
         stage,
         port: api.environment.get("port")?.parse().ok()?,
         nodes: u16::try_from(nodes.len()).ok()?,
         data: api.environment.get("data")?.into(),
         kubernetes_image: None,
+        arguments: Vec::new(),
     })
 }
 
@@ -235,13 +263,56 @@ pub(crate) fn has_context(context: &str, kubeconfig: &str) -> bool {
             .find(|named| named.name == context)?
             .context?
             .cluster;
-        let cluster = kubeconfig
+        kubeconfig
             .clusters
             .into_iter()
             .find(|cluster| cluster.name == named)?
-            .cluster?;
-        Some((cluster.server, cluster.certificate_authority_data))
+            .cluster
     };
     let theirs = Kubeconfig::read().ok().and_then(target);
-    theirs.is_some() && theirs == Kubeconfig::from_yaml(kubeconfig).ok().and_then(target)
+    let ours = Kubeconfig::from_yaml(kubeconfig).ok().and_then(target);
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) => is_the_same(&theirs, &ours),
+        _ => false,
+    }
+}
+
+/// One address, and one certificate: as a file or in itself. Of which form it is, is the user's choice with minikube.
+fn is_the_same(one: &KubeCluster, other: &KubeCluster) -> bool {
+    let differ = |one: &Option<String>, other: &Option<String>| {
+        one.is_some() && other.is_some() && one != other
+    };
+    one.server == other.server
+        && !differ(
+            &one.certificate_authority_data,
+            &other.certificate_authority_data,
+        )
+        && !differ(&one.certificate_authority, &other.certificate_authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_leads_to_one_cluster() {
+        let cluster = |server: &str, data: Option<&str>, file: Option<&str>| KubeCluster {
+            server: Some(server.to_owned()),
+            certificate_authority_data: data.map(str::to_owned),
+            certificate_authority: file.map(str::to_owned),
+            ..KubeCluster::default()
+        };
+        let ours = cluster("https://192.168.49.2:8443", None, Some("/home/ann/ca.crt"));
+        assert!(is_the_same(&ours, &ours));
+        let embedded = cluster("https://192.168.49.2:8443", Some("LS0="), None);
+        assert!(is_the_same(&ours, &embedded));
+        for other in [
+            cluster("https://192.168.49.3:8443", None, Some("/home/ann/ca.crt")),
+            cluster("https://192.168.49.2:8443", None, Some("/home/bob/ca.crt")),
+        ] {
+            assert!(!is_the_same(&ours, &other), "{other:?}");
+        }
+        let other = cluster("https://192.168.49.2:8443", Some("AAA="), None);
+        assert!(!is_the_same(&embedded, &other));
+    }
 }

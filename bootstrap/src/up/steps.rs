@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             Step::Adopt => self.adopt().await,
             Step::MakeDataDirectory => self.make_data_directory().await,
             Step::OpenDoor => self.open_door().await,
-            Step::StartNodes(nodes) => self.cluster.start(nodes).await,
+            Step::StartNodes(nodes) => self.start_nodes(nodes).await,
             Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
             Step::ImportImage(nodes) => self.import_image(nodes).await,
@@ -99,6 +99,10 @@ impl<'a> Run<'a> {
     /// - after it: the intent, and perhaps nodes younger than it, which the next run deletes and makes anew;
     /// - after the record: a whole cluster, which the next run goes on with.
     async fn create_cluster(&mut self) -> anyhow::Result<()> {
+        if self.plan.has_door() {
+            // One that is left of a cluster that was deleted without wharf has the port, and keeps the network.
+            door::remove(&self.docker, &door::name(&self.args.cluster.name)).await?;
+        }
         port::require_free(self.plan.port, &self.docker).await?;
         let data = data::prepare(&self.plan.data)?;
         let intent = self.record(
@@ -114,6 +118,7 @@ impl<'a> Run<'a> {
             has_ipv6: port::has_ipv6(),
             data: data.clone(),
             image: self.plan.kubernetes_image.clone(),
+            arguments: self.plan.arguments.clone(),
             config: self.home.config(),
         };
         self.create_nodes(&spec, &intent).await?;
@@ -151,6 +156,23 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// What the provider was told at first it is told again, if nothing else is said.
+    async fn start_nodes(&self, nodes: &[String]) -> anyhow::Result<()> {
+        let lock = self.home.lock()?;
+        self.cluster
+            .start(nodes, &self.plan.arguments, lock)
+            .await?;
+        if let Some(record) = self.home.read()?
+            && record.arguments != self.plan.arguments
+        {
+            self.home.write(&Record {
+                arguments: self.plan.arguments.clone(),
+                ..record
+            })?;
+        }
+        Ok(())
+    }
+
     /// Remembers a cluster that somebody else made, before anything is put into it.
     async fn adopt(&self) -> anyhow::Result<()> {
         port::require_free(self.plan.port, &self.docker).await?;
@@ -174,7 +196,7 @@ impl<'a> Run<'a> {
 
     async fn open_door(&self) -> anyhow::Result<()> {
         let binary = self.binary.as_ref();
-        let binary = binary.context("a cluster is adopted with a binary of wharf alone")?;
+        let binary = binary.context("the door takes a binary of wharf")?;
         let node = self.first_node().await?;
         let door = Door::of(&self.args.cluster.name, self.plan.port, &node);
         door.open(&self.docker, binary).await
@@ -188,11 +210,13 @@ impl<'a> Run<'a> {
     fn record(&self, stage: Stage, data: PathBuf) -> Record {
         Record {
             name: self.args.cluster.name.clone(),
+            provider: self.plan.provider,
             stage,
             port: self.plan.port,
             nodes: self.plan.nodes,
             data,
             kubernetes_image: self.plan.kubernetes_image.clone(),
+            arguments: self.plan.arguments.clone(),
         }
     }
 
@@ -269,6 +293,8 @@ impl<'a> Run<'a> {
 
     async fn install(&mut self) -> anyhow::Result<()> {
         let kube = self.kube().await?;
+        let name = self.args.cluster.name.as_str();
+        kube.require_node_port(self.plan.port, name).await?;
         let published_node = self.first_node().await?;
         let owner = match self.plan.adopted {
             true => NODE_OWNER,
@@ -281,8 +307,9 @@ impl<'a> Run<'a> {
             published_node,
             guest: self
                 .plan
-                .adopted
+                .has_door()
                 .then(|| door::name(&self.args.cluster.name)),
+            is_pinned: self.plan.adopted,
         };
         for object in manifests.registry()? {
             kube.apply(&object).await?;

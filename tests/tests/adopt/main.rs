@@ -1,24 +1,16 @@
 //! `wharf up --adopt` on a kind cluster that somebody else has made, and `wharf down`, which leaves it as it was.
 
-use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster, Tool};
 use wharf_tests::command::{self, say};
-use wharf_tests::http::{Connection, Request};
+use wharf_tests::example::{self, Shape};
 use wharf_tests::talk::until;
 
 /// For what makes a cluster or moves hundreds of megabytes.
 const LONG: Duration = Duration::from_secs(600);
-/// The example: an image to push and to run.
-const EXAMPLE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../deploy/examples/python-server"
-);
-
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
@@ -42,17 +34,6 @@ struct World {
     cluster: Cluster,
     port: u16,
     before: Shape,
-}
-
-/// What wharf must not change for good, and mostly not at all.
-#[derive(Debug, Clone, PartialEq)]
-struct Shape {
-    nodes: String,
-    containerd: String,
-    hosts: String,
-    images: BTreeSet<String>,
-    namespaces: String,
-    containers: BTreeSet<String>,
 }
 
 #[test]
@@ -115,22 +96,20 @@ fn adopted_as_it_is(world: &World) -> Result<()> {
         .wharf_says(&["up", "--adopt", "--port", &port])?;
     let now = Shape::of(&world.cluster)?;
     ensure!(
-        now.nodes == world.before.nodes && now.containerd == world.before.containerd,
+        now.node == world.before.node && now.containerd == world.before.containerd,
         "the nodes are others, or containerd was told something: {now:?}"
     );
     world.cluster.wharf_says(&["status"])?;
     let answer = world.get("/")?;
     ensure!(answer == 200, "{answer}");
-    let hosting = world.hosting()?;
+    let hosting = example::hosting(&world.cluster)?;
     let host = format!("host: \"localhost:{port}\"");
     ensure!(hosting.contains(&host), "{hosting}");
     Ok(())
 }
 
 fn pushed_and_pulled(world: &World) -> Result<()> {
-    let image = world.image();
-    world.cluster.docker(&["build", "--tag", &image, EXAMPLE])?;
-    world.cluster.docker(&["push", &image])?;
+    example::push(&world.cluster, &world.image())?;
     world.run("pushed")
 }
 
@@ -197,7 +176,7 @@ fn left_as_it_was(world: &World) -> Result<()> {
         .cluster
         .kubectl(&["delete", "pod", "pushed", "--wait=true"])?;
     world.cluster.wharf_says(&["down"])?;
-    let hosting = world.hosting()?;
+    let hosting = example::hosting(&world.cluster)?;
     ensure!(
         hosting.contains("help:") && !hosting.contains("host"),
         "it still says that there is a registry: {hosting}"
@@ -238,76 +217,16 @@ fn purged(world: &World) -> Result<()> {
 
 impl World {
     fn image(&self) -> String {
-        format!("localhost:{}/python-server", self.port)
+        example::image(self.port)
     }
 
     /// The status of an answer from the host's side.
     fn get(&self, path: &str) -> Result<u16> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        Ok(Connection::open(address)?
-            .send(Request::new("GET", path))?
-            .status)
+        example::get(self.port, path)
     }
 
     /// Runs a pod of the image that was pushed, as the registry has it.
     fn run(&self, name: &str) -> Result<()> {
-        let image = format!("--image={}", self.image());
-        let run = ["run", name, &image, "--image-pull-policy=Always"];
-        self.cluster.kubectl(&run)?;
-        let pod = format!("pod/{name}");
-        let wait = ["wait", "--for=condition=Ready", &pod, "--timeout=120s"];
-        self.cluster.kubectl(&wait)?;
-        Ok(())
+        example::run(&self.cluster, name, &self.image())
     }
-
-    fn hosting(&self) -> Result<String> {
-        let map = [
-            "configmap",
-            "local-registry-hosting",
-            "--namespace=kube-public",
-        ];
-        let map: Value = self.cluster.get(&map)?;
-        let text = map["data"]["localRegistryHosting.v1"].as_str();
-        Ok(text.context("no KEP-1755")?.to_owned())
-    }
-}
-
-impl Shape {
-    fn of(cluster: &Cluster) -> Result<Self> {
-        let nodes = cluster.nodes()?;
-        let node = nodes.first().context("no nodes")?;
-        let on_node = |command: &[&str]| cluster.docker(&[&["exec", node], command].concat());
-        let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
-        let namespaces = "--output=jsonpath={.items[*].metadata.name}";
-        let named = format!("name=^{}", cluster.name());
-        let all = ["ps", "--all", "--filter", &named, "--format", "{{.Names}}"];
-        let hash = ["sha256sum", "/etc/containerd/config.toml"];
-        let images = ["ctr", "--namespace=k8s.io", "images", "ls"];
-        Ok(Self {
-            nodes: cluster.docker(&["container", "inspect", "--format", "{{.Id}}", node])?,
-            containerd: on_node(&hash)?,
-            hosts: on_node(&["ls", "-R", "/etc/containerd/certs.d"])?,
-            images: without_example(&on_node(&images)?),
-            namespaces: cluster.kubectl(&["get", "namespaces", namespaces])?,
-            containers: lines(cluster.docker(&all)?),
-        })
-    }
-}
-
-/// The images of a node, but for the example's, under whatever name: that was pulled on somebody's behalf.
-fn without_example(table: &str) -> BTreeSet<String> {
-    let columns = |line: &str| {
-        let columns: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-        (columns[0].clone(), columns[2].clone())
-    };
-    let images: Vec<_> = table.lines().skip(1).map(columns).collect();
-    let examples: Vec<_> = images
-        .iter()
-        .filter(|(name, _)| name.contains("python-server"))
-        .map(|(_, digest)| digest)
-        .collect();
-    let others = images
-        .iter()
-        .filter(|(_, digest)| !examples.contains(&digest));
-    others.map(|(name, _)| name.clone()).collect()
 }

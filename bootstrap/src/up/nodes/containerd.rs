@@ -1,40 +1,25 @@
-//! The nodes' side: wharf's image in containerd, and what `localhost:PORT` means to it.
+//! Nodes with containerd: wharf's image in it, and what `localhost:PORT` means to it.
 
 use anyhow::Context;
 use bytes::Bytes;
 use wharf_registry::oci::Digest;
 
+use super::{is_of, repositories};
 use crate::cluster::Cluster;
 use crate::hosts::hosts;
-use crate::names::{HOSTS_DIRECTORY, IMAGE_REPOSITORY, PROBE_REPOSITORY, registry_host};
+use crate::names::{HOSTS_DIRECTORY, registry_host};
 
 /// containerd's label for an image that must not be cleaned up.
 const PINNED: &str = "io.cri-containerd.pinned";
 const PINNED_FILTER: &str = r#"labels."io.cri-containerd.pinned"==pinned"#;
 
-/// What a node has of what it should have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Equipment {
-    pub(super) has_image: bool,
-    pub(super) has_hosts: bool,
-}
-
-/// Looks at a node.
-pub(super) async fn inspect(
+/// Whether containerd is told where localhost is.
+pub(super) async fn has_hosts(
     cluster: &dyn Cluster,
     node: &str,
-    image: Option<&str>,
     port: u16,
-) -> anyhow::Result<Equipment> {
-    let has_hosts = read_hosts(cluster, node, port).await? == hosts(port);
-    let has_image = match image {
-        Some(image) => has_image(cluster, node, image).await?,
-        None => true,
-    };
-    Ok(Equipment {
-        has_image,
-        has_hosts,
-    })
+) -> anyhow::Result<bool> {
+    Ok(read_hosts(cluster, node, port).await? == hosts(port))
 }
 
 /// Imports an image and pins it. Pins of its former versions are taken off: the kubelet may then clean them up.
@@ -109,7 +94,7 @@ fn has_hosts_directory(config: &str) -> bool {
 }
 
 /// Removes the file again, if it is wharf's.
-pub(crate) async fn forget_hosts(
+pub(super) async fn forget_hosts(
     cluster: &dyn Cluster,
     node: &str,
     port: u16,
@@ -124,7 +109,7 @@ pub(crate) async fn forget_hosts(
 }
 
 /// Removes wharf's own images, under every name that containerd has for them.
-pub(crate) async fn forget_image(
+pub(super) async fn forget_image(
     cluster: &dyn Cluster,
     node: &str,
     port: u16,
@@ -153,10 +138,8 @@ fn names_of_ours(table: &str, port: u16) -> Vec<&str> {
             Some((columns.next()?, columns.nth(1)?))
         })
         .collect();
-    let repositories = ["docker.io".to_owned(), registry_host(port)].map(|host| {
-        [IMAGE_REPOSITORY, PROBE_REPOSITORY].map(|repository| format!("{host}/{repository}"))
-    });
-    let is_ours = |name: &str| repositories.iter().flatten().any(|r| is_of(name, r));
+    let repositories = repositories("docker.io/", port);
+    let is_ours = |name: &str| repositories.iter().any(|r| is_of(name, r));
     let digests: Vec<&str> = images
         .iter()
         .filter(|(name, _)| is_ours(name))
@@ -231,12 +214,6 @@ async fn label(cluster: &dyn Cluster, node: &str, image: &str, value: &str) -> a
         )
         .await
         .map(|_| ())
-}
-
-/// Whether a name is one of a repository's, by tag or by digest.
-fn is_of(name: &str, repository: &str) -> bool {
-    name.strip_prefix(repository)
-        .is_some_and(|rest| rest.starts_with([':', '@']))
 }
 
 fn hosts_directory(port: u16) -> String {
@@ -315,22 +292,5 @@ mod tests {
         let names = ["docker.io/wharf/wharf:0.1.0-1", "sha256:cc"];
         assert_eq!(names_of_ours(table, 5055), names);
         assert!(names_of_ours("", 5055).is_empty());
-    }
-
-    #[test]
-    fn names_of_a_repository() {
-        assert!(is_of(
-            "localhost:5000/wharf/probe:1",
-            "localhost:5000/wharf/probe"
-        ));
-        assert!(is_of(
-            "localhost:5000/wharf/probe@sha256:00",
-            "localhost:5000/wharf/probe"
-        ));
-        assert!(!is_of(
-            "localhost:5000/wharf/probes:1",
-            "localhost:5000/wharf/probe"
-        ));
-        assert!(!is_of("localhost:5000/wharf", "localhost:5000/wharf/probe"));
     }
 }

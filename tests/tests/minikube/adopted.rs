@@ -1,0 +1,67 @@
+//! A cluster that somebody else has made with minikube.
+
+use anyhow::{Result, ensure};
+use wharf_tests::example::{self, Shape};
+
+use crate::world::World;
+
+pub(crate) fn adopted(world: &World) -> Result<()> {
+    world.minikube(&["start", "--driver=docker", "--container-runtime=containerd"])?;
+    let before = Shape::of(&world.cluster)?;
+    let said = world.refused(&["up"], 6)?;
+    ensure!(
+        said.contains("Using minikube: it has a profile") && said.contains("--adopt"),
+        "{said}"
+    );
+    ensure!(Shape::of(&world.cluster)? == before, "something changed");
+    world.wharf(&["up", "--adopt", "--port", &world.port.to_string()])?;
+    let now = Shape::of(&world.cluster)?;
+    ensure!(
+        now.node == before.node && now.containerd == before.containerd,
+        "the node is another, or containerd was told something: {now:?}"
+    );
+    world.before.get_or_init(|| before);
+    example::push(&world.cluster, &world.image())?;
+    world.run("pushed")
+}
+
+/// What minikube publishes has other ports afterwards, and a node perhaps another address.
+pub(crate) fn stopped(world: &World) -> Result<()> {
+    world.minikube(&["stop"])?;
+    world.minikube(&["start"])?;
+    world.wharf(&["up"])?;
+    world.run("again")?;
+    world.wharf(&["status"])?;
+    world
+        .cluster
+        .kubectl(&["delete", "pod", "pushed", "again", "--wait=true"])?;
+    Ok(())
+}
+
+pub(crate) fn left_as_it_was(world: &World) -> Result<()> {
+    world.wharf(&["down"])?;
+    let hosting = example::hosting(&world.cluster)?;
+    ensure!(
+        hosting.contains("help:") && !hosting.contains("host"),
+        "it still says that there is a registry: {hosting}"
+    );
+    let (now, before) = (Shape::of(&world.cluster)?, world.before.get());
+    ensure!(before == Some(&now), "{now:#?}\n{before:#?}");
+    let said = world.refused(&["down"], 6)?;
+    ensure!(said.contains("--delete-cluster"), "{said}");
+    Ok(())
+}
+
+pub(crate) fn purged(world: &World) -> Result<()> {
+    let port = world.port.to_string();
+    world.wharf(&["up", "--adopt", "--port", &port])?;
+    world.wharf(&["down", "--purge"])?;
+    let nodes = world.cluster.nodes()?;
+    let data = ["exec", &nodes[0], "ls", "/var/lib"];
+    let data = world.cluster.docker(&data)?;
+    ensure!(!data.contains("wharf"), "{data}");
+    world.wharf(&["down", "--delete-cluster"])?;
+    let traces = world.traces()?;
+    ensure!(traces.is_empty(), "{traces:?}");
+    Ok(())
+}

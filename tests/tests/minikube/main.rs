@@ -1,0 +1,45 @@
+//! `wharf up --provider minikube`, on the real program and nodes: a cluster that wharf makes, and one that it adopts.
+
+mod adopted;
+mod made;
+mod world;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use wharf_tests::command::say;
+use world::World;
+
+/// A step: what is true after it, and what it takes to see it.
+type Step = (&'static str, fn(&World) -> Result<()>);
+
+/// One cluster after the other, of one name: to make them is most of the time that this takes.
+const STEPS: [Step; 12] = [
+    ("`up` makes a cluster", made::made),
+    ("docker pushes and a kubelet pulls", made::pushed_and_pulled),
+    ("a second `up` changes nothing", made::nothing_changes),
+    ("a taken port of the nodes is explained", made::taken),
+    ("a node that is added is equipped", made::node_added),
+    ("after `minikube stop` it works again", made::stopped),
+    ("after `minikube delete` it is made anew", made::deleted),
+    ("`down` leaves nothing but the images", made::down),
+    ("a cluster of somebody else is adopted", adopted::adopted),
+    (
+        "after a stop, the adopted one works again",
+        adopted::stopped,
+    ),
+    ("`down` leaves it as it was", adopted::left_as_it_was),
+    ("`down --purge` leaves nothing", adopted::purged),
+];
+
+#[test]
+fn clusters_of_minikube() -> Result<()> {
+    let world = World::new()?;
+    for (what, step) in STEPS {
+        let started = Instant::now();
+        step(&world).with_context(|| format!("not so: {what}"))?;
+        let seconds = started.elapsed().as_secs_f32();
+        say(&format!("minikube: {what}: {seconds:.1} s"));
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Where it happens: a profile's name, a port, a data directory, and the commands that a user of them types.
+
+use std::cell::OnceCell;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use wharf_tests::bed::{Bed, Cluster, Provider, Tool};
+use wharf_tests::command::{self, Output};
+use wharf_tests::example::{self, Shape};
+
+/// For what makes a cluster or moves hundreds of megabytes.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// The cluster of the test, before, while and after it exists.
+pub(crate) struct World {
+    pub(crate) cluster: Cluster,
+    pub(crate) port: u16,
+    /// What a cluster of somebody else was like.
+    pub(crate) before: OnceCell<Shape>,
+}
+
+impl World {
+    pub(crate) fn new() -> Result<Self> {
+        // kind is there as well: which of both is meant has to be found out.
+        let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl, Tool::Minikube])?;
+        let cluster = Cluster::reserve_with(&bed, "minikube", Provider::Minikube)?;
+        let port = (5291..5370).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let port = port.context("no port from 5291 to 5369 is free")?;
+        Ok(Self {
+            cluster,
+            port,
+            before: OnceCell::new(),
+        })
+    }
+
+    /// The data directory of the cluster that wharf makes.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.cluster.dir().join("data")
+    }
+
+    /// `wharf`, which must succeed.
+    pub(crate) fn wharf(&self, arguments: &[&str]) -> Result<Output> {
+        let done = command::finish(&mut self.cluster.wharf(arguments)?, LONG)?;
+        ensure!(done.status.success(), "{arguments:?}: {done:?}");
+        Ok(done)
+    }
+
+    /// `wharf`, which must fail with this code; what it says.
+    pub(crate) fn refused(&self, arguments: &[&str], code: i32) -> Result<String> {
+        let done = command::finish(&mut self.cluster.wharf(arguments)?, LONG)?;
+        ensure!(done.status.code() == Some(code), "{arguments:?}: {done:?}");
+        Ok(done.stdout + &done.stderr)
+    }
+
+    /// `minikube` for this profile, which must succeed.
+    pub(crate) fn minikube(&self, arguments: &[&str]) -> Result<String> {
+        let mut minikube = self.cluster.command("minikube");
+        minikube.args(["--profile", self.cluster.name()]);
+        command::output(minikube.args(arguments), LONG)
+    }
+
+    pub(crate) fn image(&self) -> String {
+        example::image(self.port)
+    }
+
+    /// Runs a pod of the image that was pushed, as the registry has it.
+    pub(crate) fn run(&self, pod: &str) -> Result<()> {
+        example::run(&self.cluster, pod, &self.image())
+    }
+
+    /// What Docker and the kubeconfig have of the cluster: containers, networks, volumes, contexts, clusters, users.
+    pub(crate) fn traces(&self) -> Result<Vec<String>> {
+        let name = self.cluster.name();
+        let filter = format!("name=^{name}");
+        let mut traces = Vec::new();
+        for what in [
+            &["ps", "--all", "--format={{.Names}}"][..],
+            &["network", "ls", "--format={{.Name}}"],
+            &["volume", "ls", "--quiet"],
+        ] {
+            let said = self
+                .cluster
+                .docker(&[what, &["--filter", &filter]].concat())?;
+            traces.extend(said.lines().map(|line| format!("{}: {line}", what[0])));
+        }
+        for what in ["get-contexts", "get-clusters", "get-users"] {
+            let mut kubectl = self.cluster.command("kubectl");
+            let said = command::output(kubectl.args(["config", what]), LONG)?;
+            let lines = said.lines().filter(|line| line.contains(name));
+            traces.extend(lines.map(|line| format!("{what}: {line}")));
+        }
+        Ok(traces)
+    }
+
+    /// What is in minikube's directory of profiles, and in that of machines.
+    pub(crate) fn profiles(&self) -> Result<Vec<PathBuf>> {
+        let minikube = self.cluster.dir().join("minikube/.minikube");
+        let mut found = Vec::new();
+        for directory in ["profiles", "machines"] {
+            for entry in std::fs::read_dir(minikube.join(directory))? {
+                let path = entry?.path();
+                found.extend(path.is_dir().then_some(path));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Missing where the test ended before it was made.
+        let _ = self
+            .cluster
+            .docker(&["image", "rm", "--force", &self.image()]);
+    }
+}
