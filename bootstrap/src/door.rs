@@ -5,10 +5,12 @@
 //! nothing but the container is left to remove.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use bollard::models::{
-    ContainerCreateBody, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, NetworkingConfig,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -25,6 +27,8 @@ use crate::port;
 /// The label of the program that a door runs, and of the port that it publishes.
 const PROGRAM: &str = "wharf.program";
 const PORT: &str = "wharf.port";
+/// The label of minikube's networks.
+const MINIKUBE_NETWORK: &str = "created_by.minikube.sigs.k8s.io";
 
 /// A container that leads from the host into a cluster.
 #[derive(Debug, Clone)]
@@ -101,6 +105,15 @@ impl Door {
         let network = networks
             .and_then(|networks| networks.into_keys().min())
             .with_context(|| format!("{} is on no network", self.node))?;
+        let address = address_out_of_the_way(docker, &network).await?;
+        let endpoint = address.map(|address| EndpointSettings {
+            ipam_config: Some(EndpointIpamConfig {
+                ipv4_address: Some(address.to_string()),
+                ..EndpointIpamConfig::default()
+            }),
+            ..EndpointSettings::default()
+        });
+        let endpoints = endpoint.map(|endpoint| HashMap::from([(network.clone(), endpoint)]));
         let labels = HashMap::from([
             (MANAGED_BY.to_owned(), MANAGER.to_owned()),
             (PROGRAM.to_owned(), binary.tag()),
@@ -122,6 +135,9 @@ impl Door {
             stop_signal: Some("SIGTERM".to_owned()),
             labels: Some(labels),
             exposed_ports: Some(vec![there.clone()]),
+            networking_config: endpoints.map(|endpoints| NetworkingConfig {
+                endpoints_config: Some(endpoints),
+            }),
             host_config: Some(HostConfig {
                 network_mode: Some(network),
                 port_bindings: Some(HashMap::from([(there, Some(self.bindings()))])),
@@ -150,6 +166,33 @@ impl Door {
     }
 }
 
+/// The last address of a network in which minikube gives addresses to its nodes, one after the other from the first on, whoever
+/// has one of them. Elsewhere Docker gives them.
+async fn address_out_of_the_way(
+    docker: &Docker,
+    network: &str,
+) -> anyhow::Result<Option<Ipv4Addr>> {
+    let inspected = docker.api().inspect_network(network, None).await?;
+    if !inspected
+        .labels
+        .is_some_and(|labels| labels.contains_key(MINIKUBE_NETWORK))
+    {
+        return Ok(None);
+    }
+    let configs = inspected.ipam.and_then(|ipam| ipam.config);
+    let mut subnets = configs.into_iter().flatten().filter_map(|c| c.subnet);
+    Ok(subnets.find_map(|subnet| last_address(&subnet)))
+}
+
+/// The last address of a subnet that a machine can have.
+fn last_address(subnet: &str) -> Option<Ipv4Addr> {
+    let (first, bits) = subnet.split_once('/')?;
+    let first = u32::from(first.parse::<Ipv4Addr>().ok()?);
+    let bits: u32 = bits.parse().ok().filter(|bits| (1..=29).contains(bits))?;
+    let broadcast = first | (u32::MAX >> bits);
+    Some(Ipv4Addr::from(broadcast - 1))
+}
+
 /// Removes a cluster's door. One that is not there is removed already; one that is not wharf's stays.
 pub(crate) async fn remove(docker: &Docker, name: &str) -> anyhow::Result<()> {
     let containers = docker.containers(None).await?;
@@ -167,4 +210,19 @@ pub(crate) async fn remove(docker: &Docker, name: &str) -> anyhow::Result<()> {
         .remove_container(name, Some(options.build()))
         .await
         .with_context(|| format!("removing the container {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_address_of_a_subnet() {
+        let last = |subnet| last_address(subnet).map(|address| address.to_string());
+        assert_eq!(last("192.168.49.0/24").as_deref(), Some("192.168.49.254"));
+        assert_eq!(last("10.0.0.0/22").as_deref(), Some("10.0.3.254"));
+        for none in ["fc00::/64", "10.0.0.0", "10.0.0.0/31", "10.0.0.0/0", "x/24"] {
+            assert_eq!(last(none), None, "{none}");
+        }
+    }
 }

@@ -41,9 +41,7 @@ impl Bed {
         settings.extend([
             ("MINIKUBE_BASE_IMAGE", image.into()),
             ("MINIKUBE_KUBERNETES_VERSION", version.into()),
-            // What the nodes need is in their image.
             ("MINIKUBE_PRELOAD", "false".into()),
-            ("MINIKUBE_CACHE_IMAGES", "false".into()),
             ("MINIKUBE_CNI", network.into()),
             // As the bed's nodes for kind: go on where a sysctl may not be set.
             (
@@ -52,6 +50,16 @@ impl Bed {
             ),
         ]);
         Ok(settings)
+    }
+
+    /// What `minikube start` is told besides when it makes a cluster: flags that it takes from no variable.
+    #[must_use]
+    pub fn minikube_arguments(&self) -> &[&str] {
+        match self.minikube_image {
+            // What the nodes need is in their image; minikube would take it off to put what it has cached there.
+            Some(_) => &["--cache-images=false"],
+            None => &[],
+        }
     }
 
     /// Puts the node's programs where minikube looks for what it has downloaded, and returns their version.

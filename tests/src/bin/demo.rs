@@ -1,28 +1,28 @@
 //! `cargo demo`: from nothing to a running pod. Sets everything up, deploys `deploy/examples/python-server` and shows it answering.
 //! `cargo demo --down` deletes the cluster.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use wharf_tests::bed::{Bed, Tool};
+use wharf_tests::bed::{Bed, Provider, Tool};
 use wharf_tests::{command, wharf};
 
 const USAGE: &str = "\
 Sets up a cluster with a registry, deploys an example and shows it answering.
 
-Usage: cargo demo [--port PORT] | cargo demo --down [--purge]
+Usage: cargo demo [--provider kind|minikube] [--port PORT] | cargo demo --down [--purge] [--provider kind|minikube]
 
-      --port PORT  the registry's port, instead of 5000
-      --down       delete the cluster; its images are kept for the next time
-      --purge      delete the images too";
+      --provider NAME  what makes the cluster, instead of kind
+      --port PORT      the registry's port, instead of 5000
+      --down           delete the cluster; its images are kept for the next time
+      --purge          delete the images too";
 
 const TEST_BED: &str = "test bed";
 
-/// The cluster that `wharf up` makes when it is told no name.
-const CONTEXT: &str = "kind-wharf";
 /// What kubectl is asked for all about the example's pods.
 const DESCRIBE: [&str; 4] = [
     "describe",
@@ -32,7 +32,7 @@ const DESCRIBE: [&str; 4] = [
 ];
 
 fn main() -> ExitCode {
-    let choice = match Choice::parse(std::env::args().skip(1)) {
+    let (provider, choice) = match Choice::parse(std::env::args().skip(1)) {
         Ok(choice) => choice,
         Err(error) => {
             command::say(&format!("{error}\n\n{USAGE}"));
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         }
     };
     let mut demo = Demo {
+        provider,
         what: String::new(),
         inspect: String::new(),
     };
@@ -67,32 +68,46 @@ enum Choice {
 }
 
 impl Choice {
-    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<(Provider, Self)> {
         // `cargo demo -- --down` is what people type who know cargo; the alias has said `--` already.
         let mut arguments = arguments.filter(|argument| argument != "--");
-        let choice = match arguments.next().as_deref() {
-            None => Self::Run { port: 5000 },
-            Some("--down") => match arguments.next().as_deref() {
-                None => Self::Down { purge: false },
-                Some("--purge") => Self::Down { purge: true },
-                Some(other) => bail!("unknown argument `{other}`"),
+        let (mut provider, mut port) = (Provider::Kind, None);
+        let (mut down, mut purge, mut help) = (false, false, false);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--provider" => {
+                    provider = match arguments.next().as_deref() {
+                        Some("kind") => Provider::Kind,
+                        Some("minikube") => Provider::Minikube,
+                        _ => bail!("--provider is kind or minikube"),
+                    };
+                }
+                "--port" => {
+                    let number = arguments.next().and_then(|port| port.parse().ok());
+                    port = Some(number.context("--port needs a number")?);
+                }
+                "--down" => down = true,
+                "--purge" => purge = true,
+                "--help" | "-h" => help = true,
+                other => bail!("unknown argument `{other}`"),
+            }
+        }
+        ensure!(!purge || down, "--purge goes with --down");
+        ensure!(!down || port.is_none(), "--port does not go with --down");
+        let choice = match (help, down) {
+            (true, _) => Self::Help,
+            (false, true) => Self::Down { purge },
+            (false, false) => Self::Run {
+                port: port.unwrap_or(5000),
             },
-            Some("--help" | "-h") => Self::Help,
-            Some("--port") => Self::Run {
-                port: arguments
-                    .next()
-                    .and_then(|port| port.parse().ok())
-                    .context("--port needs a number")?,
-            },
-            Some(other) => bail!("unknown argument `{other}`"),
         };
-        ensure!(arguments.next().is_none(), "too many arguments");
-        Ok(choice)
+        Ok((provider, choice))
     }
 }
 
 /// The demo, and where it is: the step that runs, and how to look into it if it fails.
 struct Demo {
+    provider: Provider,
     what: String,
     inspect: String,
 }
@@ -101,16 +116,24 @@ impl Demo {
     fn run(&mut self, port: u16) -> Result<()> {
         let started = Instant::now();
         let (bed, wharf) = self.ready()?;
-        let status = bed.by_hand(&format!("{wharf} status"));
+        let (name, context) = (self.name(), self.context());
+        let settings = self.settings(&bed)?;
+        let words = settings.iter().filter(|(name, _)| *name == "MINIKUBE_HOME");
+        let words = words.map(|(name, value)| format!("{name}={} ", value.display()));
+        let words = words.collect::<String>();
+        let status = words + &bed.by_hand(&format!("{wharf} status --name {name}"));
 
         let mut up = bed.command(&wharf);
-        up.args(["up", "--port", &port.to_string()]);
-        up.args(
-            bed.node_image()
-                .map(|image| ["--kubernetes-image", image])
-                .into_iter()
-                .flatten(),
-        );
+        up.args(["up", "--name", name, "--port", &port.to_string()]);
+        up.args(["--provider", self.program()]).envs(settings);
+        if self.provider == Provider::Kind
+            && let Some(image) = bed.node_image()
+        {
+            up.args(["--kubernetes-image", image]);
+        }
+        if self.provider == Provider::Minikube {
+            up.arg("--").args(bed.minikube_arguments());
+        }
         self.logged_step(&bed, "wharf up", &status, &mut up, 900)?;
 
         let example = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -138,11 +161,11 @@ impl Demo {
 
         let kubectl = |arguments: &[&str]| {
             let mut command = bed.command("kubectl");
-            command.args(["--context", CONTEXT]).args(arguments);
+            command.args(["--context", &context]).args(arguments);
             command
         };
         let pods = bed.by_hand(&format!(
-            "kubectl --context {CONTEXT} {}",
+            "kubectl --context {context} {}",
             DESCRIBE.join(" ")
         ));
         self.step("deploy it", &pods, || {
@@ -182,10 +205,14 @@ impl Demo {
         writeln!(out, "\n{}\n", greeting.trim_end())?;
         command::say(&format!(
             "That was a pod, {:.0} s after the start. Change deploy/examples/python-server/server.py and run it again, or type:\n\
-             \x20 kubectl --context {CONTEXT} get pods\n\
+             \x20 kubectl --context {context} get pods\n\
              \x20 {status}\n\
-             \x20 cargo demo --down",
-            started.elapsed().as_secs_f32()
+             \x20 cargo demo --down{}",
+            started.elapsed().as_secs_f32(),
+            match self.provider {
+                Provider::Kind => "",
+                Provider::Minikube => " --provider minikube",
+            }
         ));
         Ok(())
     }
@@ -193,7 +220,9 @@ impl Demo {
     fn down(&mut self, purge: bool) -> Result<()> {
         let (bed, wharf) = self.ready()?;
         let mut down = bed.command(&wharf);
-        down.arg("down").args(purge.then_some("--purge"));
+        down.args(["down", "--name", self.name(), "--provider", self.program()]);
+        down.args(purge.then_some("--purge"))
+            .envs(self.settings(&bed)?);
         self.logged_step(&bed, "wharf down", "docker ps", &mut down, 300)?;
         if !purge {
             command::say(
@@ -203,10 +232,46 @@ impl Demo {
         Ok(())
     }
 
+    fn program(&self) -> &'static str {
+        match self.provider {
+            Provider::Kind => "kind",
+            Provider::Minikube => "minikube",
+        }
+    }
+
+    /// The cluster's name: the one that `wharf up` takes when it is told none, where both are not meant to be in each other's way.
+    fn name(&self) -> &'static str {
+        match self.provider {
+            Provider::Kind => "wharf",
+            Provider::Minikube => "wharf-minikube",
+        }
+    }
+
+    fn context(&self) -> String {
+        match self.provider {
+            Provider::Kind => format!("kind-{}", self.name()),
+            Provider::Minikube => self.name().to_owned(),
+        }
+    }
+
+    /// What minikube is told. Where it finds its own things, it keeps them where it always does.
+    fn settings(&self, bed: &Bed) -> Result<Vec<(&'static str, OsString)>> {
+        if self.provider == Provider::Kind {
+            return Ok(Vec::new());
+        }
+        let mut settings = bed.minikube_settings(&bed.dir().join("minikube"))?;
+        settings.retain(|(name, _)| *name != "MINIKUBE_HOME" || bed.minikube_image().is_some());
+        Ok(settings)
+    }
+
     /// What everything begins with: the test bed, and the path of the program.
     fn ready(&mut self) -> Result<(Bed, String)> {
+        let tool = match self.provider {
+            Provider::Kind => Tool::Kind,
+            Provider::Minikube => Tool::Minikube,
+        };
         let bed = self.step(TEST_BED, "docker info", || {
-            Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])
+            Bed::ensure_with(&[tool, Tool::Kubectl])
         })?;
         let binary = self.step(
             "build wharf",

@@ -18,13 +18,13 @@ use crate::{COMMANDS, PATIENCE, refused, said};
 const NOBODY: u32 = 65534;
 
 /// A machine on which nothing is installed, as far as `wharf` can see.
-struct Nowhere {
+pub(crate) struct Nowhere {
     folder: TempDir,
 }
 
 impl Nowhere {
     /// With these programs on PATH. They do nothing: nobody is to come as far as to run them.
-    fn with(programs: &[&str]) -> Result<Self> {
+    pub(crate) fn with(programs: &[&str]) -> Result<Self> {
         let nowhere = Self {
             folder: tempfile::tempdir()?,
         };
@@ -36,7 +36,7 @@ impl Nowhere {
         Ok(nowhere)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -50,7 +50,7 @@ impl Nowhere {
         command
     }
 
-    fn wharf(&self) -> Result<Command> {
+    pub(crate) fn wharf(&self) -> Result<Command> {
         Ok(self.command(&wharf::binary()?))
     }
 }

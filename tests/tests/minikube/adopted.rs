@@ -6,7 +6,8 @@ use wharf_tests::example::{self, Shape};
 use crate::world::World;
 
 pub(crate) fn adopted(world: &World) -> Result<()> {
-    world.minikube(&["start", "--driver=docker", "--container-runtime=containerd"])?;
+    let start = ["start", "--driver=docker", "--container-runtime=containerd"];
+    world.minikube(&[&start[..], world.arguments()].concat())?;
     let before = Shape::of(&world.cluster)?;
     let said = world.refused(&["up"], 6)?;
     ensure!(
@@ -22,20 +23,9 @@ pub(crate) fn adopted(world: &World) -> Result<()> {
     );
     world.before.get_or_init(|| before);
     example::push(&world.cluster, &world.image())?;
-    world.run("pushed")
-}
-
-/// What minikube publishes has other ports afterwards, and a node perhaps another address.
-pub(crate) fn stopped(world: &World) -> Result<()> {
-    world.minikube(&["stop"])?;
-    world.minikube(&["start"])?;
-    world.wharf(&["up"])?;
-    world.run("again")?;
-    world.wharf(&["status"])?;
-    world
-        .cluster
-        .kubectl(&["delete", "pod", "pushed", "again", "--wait=true"])?;
-    Ok(())
+    world.run("pushed")?;
+    let delete = ["delete", "pod", "pushed", "--wait=true"];
+    world.cluster.kubectl(&delete).map(drop)
 }
 
 pub(crate) fn left_as_it_was(world: &World) -> Result<()> {

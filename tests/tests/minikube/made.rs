@@ -3,9 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use wharf_tests::example;
-use wharf_tests::talk::until;
 
-use crate::world::{LONG, World};
+use crate::world::World;
 
 pub(crate) fn made(world: &World) -> Result<()> {
     let (port, data) = (world.port.to_string(), world.data().display().to_string());
@@ -21,7 +20,7 @@ pub(crate) fn made(world: &World) -> Result<()> {
         &data,
     ];
     let more = ["--", "--disk-size=9000mb"];
-    world.wharf(&[&up[..], &more].concat())?;
+    world.wharf(&[&up[..], &more, world.arguments()].concat())?;
     let profile = world.minikube(&["profile", "list", "--output=json"])?;
     ensure!(
         profile.contains(r#""ContainerRuntime":"containerd""#)
@@ -153,12 +152,8 @@ pub(crate) fn stopped(world: &World) -> Result<()> {
     ensure!(said.contains("`wharf up` starts it"), "{said}");
     world.wharf(&["up"])?;
     // Nobody pushes it again.
-    until(LONG, &200, || {
-        Ok(example::get(world.port, "/v2/python-server/manifests/latest").unwrap_or(0))
-    })?;
     world.run("restarted")?;
-    world.wharf(&["status"])?;
-    Ok(())
+    world.comes_to_work()
 }
 
 /// The door is still there, and leads nowhere.

@@ -14,20 +14,16 @@ use world::World;
 type Step = (&'static str, fn(&World) -> Result<()>);
 
 /// One cluster after the other, of one name: to make them is most of the time that this takes.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 11] = [
     ("`up` makes a cluster", made::made),
     ("docker pushes and a kubelet pulls", made::pushed_and_pulled),
     ("a second `up` changes nothing", made::nothing_changes),
     ("a taken port of the nodes is explained", made::taken),
-    ("a node that is added is equipped", made::node_added),
     ("after `minikube stop` it works again", made::stopped),
+    ("a node that is added is equipped", made::node_added),
     ("after `minikube delete` it is made anew", made::deleted),
     ("`down` leaves nothing but the images", made::down),
     ("a cluster of somebody else is adopted", adopted::adopted),
-    (
-        "after a stop, the adopted one works again",
-        adopted::stopped,
-    ),
     ("`down` leaves it as it was", adopted::left_as_it_was),
     ("`down --purge` leaves nothing", adopted::purged),
 ];

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, ensure};
 use wharf_tests::bed::{Bed, Cluster, Provider, Tool};
 use wharf_tests::command::{self, Output};
 use wharf_tests::example::{self, Shape};
+use wharf_tests::talk::until;
 
 /// For what makes a cluster or moves hundreds of megabytes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// The cluster of the test, before, while and after it exists.
 pub(crate) struct World {
+    bed: Bed,
     pub(crate) cluster: Cluster,
     pub(crate) port: u16,
     /// What a cluster of somebody else was like.
@@ -29,6 +31,7 @@ impl World {
         let port = (5291..5370).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
         let port = port.context("no port from 5291 to 5369 is free")?;
         Ok(Self {
+            bed,
             cluster,
             port,
             before: OnceCell::new(),
@@ -54,11 +57,24 @@ impl World {
         Ok(done.stdout + &done.stderr)
     }
 
+    /// Waits until `wharf status` finds nothing wrong: after a restart, Kubernetes takes its time to see what works.
+    pub(crate) fn comes_to_work(&self) -> Result<()> {
+        until(LONG, &true, || {
+            let status = command::finish(&mut self.cluster.wharf(&["status"])?, LONG)?;
+            Ok(status.status.success())
+        })
+    }
+
     /// `minikube` for this profile, which must succeed.
     pub(crate) fn minikube(&self, arguments: &[&str]) -> Result<String> {
         let mut minikube = self.cluster.command("minikube");
         minikube.args(["--profile", self.cluster.name()]);
         command::output(minikube.args(arguments), LONG)
+    }
+
+    /// What minikube is told when it makes a cluster.
+    pub(crate) fn arguments(&self) -> &[&str] {
+        self.bed.minikube_arguments()
     }
 
     pub(crate) fn image(&self) -> String {
