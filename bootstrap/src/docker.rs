@@ -9,7 +9,9 @@ use bollard::API_DEFAULT_VERSION;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, ExecConfig};
-use bollard::query_parameters::{ListContainersOptionsBuilder, StartContainerOptions};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, StartContainerOptions,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -114,6 +116,27 @@ impl Docker {
             .start_container(name, None::<StartContainerOptions>)
             .await
             .with_context(|| format!("starting {name}"))
+    }
+
+    /// Removes networks that have a label, and on which nothing is.
+    pub(crate) async fn remove_network(&self, label: &str) -> anyhow::Result<()> {
+        let options = ListNetworksOptionsBuilder::new()
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let listed = self.api.list_networks(Some(options)).await;
+        for network in listed.context("listing networks")? {
+            let id = network.id.unwrap_or_default();
+            let inspected = self.api.inspect_network(&id, None).await;
+            let is_used = inspected
+                .context("looking at a network")?
+                .containers
+                .is_some_and(|containers| !containers.is_empty());
+            if !is_used {
+                let removed = self.api.remove_network(&id).await;
+                removed.context("removing a network")?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs a program in a container and fails unless it succeeds.

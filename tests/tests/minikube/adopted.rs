@@ -24,7 +24,7 @@ pub(crate) fn adopted(world: &World) -> Result<()> {
     world.before.get_or_init(|| before);
     example::push(&world.cluster, &world.image())?;
     world.run("pushed")?;
-    let delete = ["delete", "pod", "pushed", "--wait=true"];
+    let delete = ["delete", "pod", "pushed", "--grace-period=1"];
     world.cluster.kubectl(&delete).map(drop)
 }
 
@@ -39,17 +39,6 @@ pub(crate) fn left_as_it_was(world: &World) -> Result<()> {
     ensure!(before == Some(&now), "{now:#?}\n{before:#?}");
     let said = world.refused(&["down"], 6)?;
     ensure!(said.contains("--delete-cluster"), "{said}");
-    Ok(())
-}
-
-pub(crate) fn purged(world: &World) -> Result<()> {
-    let port = world.port.to_string();
-    world.wharf(&["up", "--adopt", "--port", &port])?;
-    world.wharf(&["down", "--purge"])?;
-    let nodes = world.cluster.nodes()?;
-    let data = ["exec", &nodes[0], "ls", "/var/lib"];
-    let data = world.cluster.docker(&data)?;
-    ensure!(!data.contains("wharf"), "{data}");
     world.wharf(&["down", "--delete-cluster"])?;
     let traces = world.traces()?;
     ensure!(traces.is_empty(), "{traces:?}");

@@ -14,18 +14,17 @@ use world::World;
 type Step = (&'static str, fn(&World) -> Result<()>);
 
 /// One cluster after the other, of one name: to make them is most of the time that this takes.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 10] = [
     ("`up` makes a cluster", made::made),
     ("docker pushes and a kubelet pulls", made::pushed_and_pulled),
     ("a second `up` changes nothing", made::nothing_changes),
     ("a taken port of the nodes is explained", made::taken),
     ("after `minikube stop` it works again", made::stopped),
-    ("a node that is added is equipped", made::node_added),
     ("after `minikube delete` it is made anew", made::deleted),
+    ("a node that is added is equipped", made::node_added),
     ("`down` leaves nothing but the images", made::down),
     ("a cluster of somebody else is adopted", adopted::adopted),
     ("`down` leaves it as it was", adopted::left_as_it_was),
-    ("`down --purge` leaves nothing", adopted::purged),
 ];
 
 #[test]

@@ -21,6 +21,8 @@ use profile::Profile;
 
 /// What all of minikube's nodes have, and no other container.
 const CREATED_BY_LABEL: &str = "created_by.minikube.sigs.k8s.io=true";
+/// The label of what minikube makes for a profile: its name.
+const NAME_LABEL: &str = "name.minikube.sigs.k8s.io";
 /// The driver whose nodes are containers of a Docker Engine.
 const DRIVER: &str = "docker";
 /// No emoji, and no asking.
@@ -197,7 +199,11 @@ impl Cluster for Minikube {
 
     async fn delete(&self, lock: File) -> anyhow::Result<()> {
         self.kubeconfig.lock().await.take();
-        self.run(&["delete"], Some(lock)).await.map(|_| ())
+        self.run(&["delete"], Some(lock)).await?;
+        // Of several nodes minikube tries it after the first, and the others are still on it.
+        self.docker
+            .remove_network(&format!("{NAME_LABEL}={}", self.name))
+            .await
     }
 
     async fn clear(&self, lock: File) -> anyhow::Result<()> {
