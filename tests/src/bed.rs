@@ -2,7 +2,8 @@
 //!
 //! Where Docker and an image registry answer, the bed uses them and adds little. On a bare Debian, as root, it installs and starts an
 //! engine; where no image registry can be reached, it builds a kind node image and the examples' base images from Debian's packages
-//! and Go modules, which takes 8 to 12 minutes once. Everything made is kept in [`Bed::dir`], so that a new engine on a machine with
+//! and Go modules, which takes 8 to 12 minutes once; minikube and a node image for it, another 3 to 5, only where a test or the demo
+//! asks for them. Everything made is kept in [`Bed::dir`], so that a new engine on a machine with
 //! an old home directory is ready in seconds.
 //!
 //! | variable | meaning |
