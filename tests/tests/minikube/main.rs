@@ -13,28 +13,40 @@ use world::World;
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
-/// One cluster after the other, of one name: to make them is most of the time that this takes.
-const STEPS: [Step; 10] = [
-    ("`up` makes a cluster", made::made),
-    ("docker pushes and a kubelet pulls", made::pushed_and_pulled),
-    ("a second `up` changes nothing", made::nothing_changes),
-    ("a taken port of the nodes is explained", made::taken),
-    ("after `minikube stop` it works again", made::stopped),
-    ("after `minikube delete` it is made anew", made::deleted),
-    ("a node that is added is equipped", made::node_added),
-    ("`down` leaves nothing but the images", made::down),
-    ("a cluster of somebody else is adopted", adopted::adopted),
-    ("`down` leaves it as it was", adopted::left_as_it_was),
-];
+#[test]
+fn a_cluster_that_wharf_makes() -> Result<()> {
+    walk(
+        &World::new("minikube-made", 5291..5330)?,
+        &[
+            ("`up` makes a cluster", made::made),
+            ("docker pushes and a kubelet pulls", made::pushed_and_pulled),
+            ("a second `up` changes nothing", made::nothing_changes),
+            ("a taken port of the nodes is explained", made::taken),
+            ("after `minikube stop` it works again", made::stopped),
+            ("after `minikube delete` it is made anew", made::deleted),
+            ("a node that is added is equipped", made::node_added),
+            ("`down` leaves nothing but the images", made::down),
+        ],
+    )
+}
 
 #[test]
-fn clusters_of_minikube() -> Result<()> {
-    let world = World::new()?;
-    for (what, step) in STEPS {
+fn a_cluster_of_somebody_else() -> Result<()> {
+    walk(
+        &World::new("minikube-adopt", 5330..5370)?,
+        &[
+            ("it is adopted as it is", adopted::adopted),
+            ("`down` leaves it as it was", adopted::left_as_it_was),
+        ],
+    )
+}
+
+fn walk(world: &World, steps: &[Step]) -> Result<()> {
+    for (what, step) in steps {
         let started = Instant::now();
-        step(&world).with_context(|| format!("not so: {what}"))?;
+        step(world).with_context(|| format!("not so: {what}"))?;
         let seconds = started.elapsed().as_secs_f32();
-        say(&format!("minikube: {what}: {seconds:.1} s"));
+        say(&format!("{}: {what}: {seconds:.1} s", world.cluster.name()));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,12 +25,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(suffix: &str, mut ports: Range<u16>) -> Result<Self> {
         // kind is there as well: which of both is meant has to be found out.
         let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl, Tool::Minikube])?;
-        let cluster = Cluster::reserve_with(&bed, "minikube", Provider::Minikube)?;
-        let port = (5291..5370).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-        let port = port.context("no port from 5291 to 5369 is free")?;
+        let cluster = Cluster::reserve_with(&bed, suffix, Provider::Minikube)?;
+        let port = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let port = port.with_context(|| format!("no port up to {} is free", ports.end))?;
         Ok(Self {
             bed,
             cluster,
