@@ -4,13 +4,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use form_urlencoded::Serializer;
-use oci_spec::distribution::{ErrorCode, RepositoryListBuilder, TagListBuilder};
+use oci_spec::distribution::ErrorCode;
 use serde::Serialize;
 
 use super::Result;
 use super::error::ApiError;
 use super::response::text;
-use crate::oci::{Digest, MediaType, Name};
+use crate::oci::{Digest, MediaType, Name, Tag};
 use crate::registry::{Access, ReferrerDescriptor, Registry};
 
 /// What a list is asked for.
@@ -37,16 +37,10 @@ pub(super) async fn tags(
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, last.as_str()));
-    let tags: Vec<String> = page
-        .items
-        .iter()
-        .map(|one| one.as_str().to_owned())
-        .collect();
-    let list = TagListBuilder::default()
-        .name(name.as_str())
-        .tags(tags)
-        .build();
-    let list = list.map_err(|_| ApiError::internal())?;
+    let list = TagList {
+        name: name.as_str(),
+        tags: page.items.iter().map(Tag::as_str).collect(),
+    };
     Ok(linked(json(&list, page.items.len())?, link))
 }
 
@@ -58,13 +52,9 @@ pub(super) async fn catalog(registry: &Registry, access: &Access, parts: &Parts)
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, last.as_str()));
-    let names: Vec<String> = page
-        .items
-        .iter()
-        .map(|one| one.as_str().to_owned())
-        .collect();
-    let list = RepositoryListBuilder::default().repositories(names).build();
-    let list = list.map_err(|_| ApiError::internal())?;
+    let list = RepositoryList {
+        repositories: page.items.iter().map(Name::as_str).collect(),
+    };
     Ok(linked(json(&list, page.items.len())?, link))
 }
 
@@ -99,6 +89,19 @@ pub(super) async fn referrers(
         headers.insert("OCI-Filters-Applied", filters);
     }
     Ok(response)
+}
+
+/// A page of tags. (oci-spec's own would copy each of them.)
+#[derive(Serialize)]
+struct TagList<'page> {
+    name: &'page str,
+    tags: Vec<&'page str>,
+}
+
+/// A page of repositories.
+#[derive(Serialize)]
+struct RepositoryList<'page> {
+    repositories: Vec<&'page str>,
 }
 
 /// An image index, of which a list of referrers is one.

@@ -29,6 +29,7 @@ use crate::limits;
 use crate::oci::{Digest, Name, Reference, Tag};
 use cache::{Kept, Stale};
 use readers::Readers;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use writer::Writer;
 
@@ -59,7 +60,6 @@ impl SqliteCatalog {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.set_prepared_statement_cache_capacity(64);
         match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
             0 => {
                 let transaction = connection.transaction()?;
@@ -105,7 +105,17 @@ impl SqliteCatalog {
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    Connection::open_with_flags(path, flags)
+    let connection = Connection::open_with_flags(path, flags)?;
+    keep_plans(&connection)?;
+    Ok(connection)
+}
+
+/// Prepares each statement once. Left alone, SQLite prepares it again for each new value that is compared with a column,
+/// because another plan might suit that value better; there is one good plan for each of ours.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 #[async_trait::async_trait]

@@ -127,7 +127,7 @@ fn open(path: &Path) -> Result<Connection> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )?;
-    connection.set_prepared_statement_cache_capacity(64);
+    super::keep_plans(&connection)?;
     // Every commit empties it, and behind it is the system's.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
