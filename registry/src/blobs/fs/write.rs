@@ -148,14 +148,15 @@ impl UploadWriter for Writer {
 
     /// What a crash leaves after each step:
     ///
-    /// 1. rename to the blob's name: the upload or the blob's file. After a loss of power that file may be of any
-    ///    content: the catalog does not know it, so it is not served, and a sweep of orphans takes it. (Where the upload's
-    ///    notes have a file of their own, a closing request that is repeated finds it by the upload's id, and
-    ///    hashes it.)
-    /// 2. sync the file: its bytes are right, under this name or none.
-    /// 3. sync the blob's folder: the blob's file, whole.
+    /// 1. write the data: an open upload.
+    /// 2. rename it to the blob's name: the upload or the blob's file. The name comes behind the data in the journals of
+    ///    ext4 and XFS, so the file is whole; of others nobody knows, and it may be of any content. The catalog does
+    ///    not know it, so it is not served, and a sweep of orphans takes it. (Where the upload's notes have a file of their own,
+    ///    a closing request that is repeated finds it by the upload's id, and hashes it.)
+    /// 3. sync the file: its bytes are right, under this name or none.
+    /// 4. sync the blob's folder: the blob's file, whole.
     ///
-    /// In this order one commit of the file system's journal makes all three safe; a rename behind the first sync would
+    /// In this order one commit of the file system's journal makes all of it safe; a rename behind the first sync would
     /// need another.
     ///
     /// The caller's transaction makes it a blob.
@@ -176,6 +177,8 @@ impl UploadWriter for Writer {
         let layout = self.layout.clone();
         spawn_blocking(move || {
             layout.ensure_fan_out(location.digest.algorithm())?;
+            let written = writeback::finish(&file);
+            written.map_err(Error::io("write", &name(&location.upload)))?;
             let folder = layout.blob_folder(&location)?;
             let blob = layout::file_name(&location);
             layout.move_upload(&location.upload, &file, &folder, &blob)?;
