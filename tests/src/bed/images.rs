@@ -12,6 +12,13 @@ use crate::command::{self, say};
 const BASE_IMAGES: [&str; 1] = ["python:3-slim"];
 /// The smallest image of the registry that `docker build` and kind pull from.
 const PROBE: &str = "hello-world:linux";
+/// What minikube's nodes are made of besides their image, as kind's have it; and which release it is.
+const NODE_FILES: [&str; 4] = [
+    "/usr/bin/kubeadm",
+    "/usr/bin/kubelet",
+    "/usr/bin/kubectl",
+    "/kind/version",
+];
 const QUICK: Duration = Duration::from_secs(20);
 /// For gigabytes through a slow disk.
 const LONG: Duration = Duration::from_secs(1800);
@@ -58,6 +65,7 @@ pub(super) fn minikube_node(bed: &Bed) -> Result<Option<String>> {
         return Ok(None);
     }
     let from = kind_node(bed)?;
+    take_node_programs(bed, &from)?;
     let files = [
         "minikube-image.sh",
         "minikube.sh",
@@ -70,6 +78,32 @@ pub(super) fn minikube_node(bed: &Bed) -> Result<Option<String>> {
     let script = "minikube-image.sh";
     provide(bed, &image, "minikube", script, &[&image, &from], &files)?;
     Ok(Some(image))
+}
+
+/// Copies what minikube's nodes need out of kind's node image: an engine may have had that image since before this bed was made.
+fn take_node_programs(bed: &Bed, image: &str) -> Result<()> {
+    let kept = bed.node_files();
+    let stamp = kept.join("image");
+    if std::fs::read_to_string(&stamp).is_ok_and(|of| of == image) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
+    step("taking the node's programs out of its image", || {
+        let container = bed.docker(&["create", image], LONG)?;
+        let container = container.trim();
+        let copied = NODE_FILES.iter().try_for_each(|path| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let to = kept.join(name);
+            // Links to an older one are other clusters'.
+            let _ = std::fs::remove_file(&to);
+            let from = format!("{container}:{path}");
+            bed.docker(&["cp", &from, &to.to_string_lossy()], LONG)
+                .map(drop)
+        });
+        bed.docker(&["rm", "--volumes", container], QUICK)?;
+        copied
+    })?;
+    std::fs::write(&stamp, image).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
 /// Whether the engine reaches an image registry. The engine itself is asked, since proxies and mirrors are its own settings. Found out

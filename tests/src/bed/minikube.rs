@@ -1,13 +1,11 @@
 //! What minikube is told, so that it finds here what it would otherwise download.
 
 use std::ffi::OsString;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::Bed;
-use crate::command;
 
 /// The programs of a node that minikube puts there itself.
 const PROGRAMS: [&str; 3] = ["kubeadm", "kubelet", "kubectl"];
@@ -62,11 +60,16 @@ impl Bed {
         }
     }
 
+    /// The programs of kind's node image, for the nodes of minikube, and `version`.
+    pub(super) fn node_files(&self) -> PathBuf {
+        self.dir.join("node-files")
+    }
+
     /// Puts the node's programs where minikube looks for what it has downloaded, and returns their version.
     fn fill_cache(&self, minikube: &Path) -> Result<String> {
-        let mut version = self.command(&self.node_program("kubeadm").to_string_lossy());
-        version.args(["version", "--output", "short"]);
-        let version = command::output(&mut version, Duration::from_secs(20))?;
+        let version = self.node_files().join("version");
+        let version = std::fs::read_to_string(&version)
+            .with_context(|| format!("cannot read {}", version.display()))?;
         let version = version.trim();
         let architecture = match std::env::consts::ARCH {
             "aarch64" => "arm64",
@@ -81,7 +84,7 @@ impl Bed {
         for program in PROGRAMS {
             let there = cache.join(program);
             if !there.exists() {
-                std::fs::hard_link(self.node_program(program), &there)
+                std::fs::hard_link(self.node_files().join(program), &there)
                     .with_context(|| format!("cannot link {}", there.display()))?;
             }
         }
