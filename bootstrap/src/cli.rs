@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -55,6 +55,21 @@ pub(crate) enum Command {
         /// The shell that it is for
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// The environment file that was named, for a command that reads one.
+    pub(crate) fn environment_file(&self) -> Option<Option<&Path>> {
+        let cluster = match self {
+            Self::Up(args) => &args.cluster,
+            Self::Down(args) => &args.cluster,
+            Self::Status(args) => &args.cluster,
+            Self::Env(args) => args.cluster(),
+            Self::Forward(args) => args.cluster()?,
+            _ => return None,
+        };
+        Some(cluster.file.as_deref())
+    }
 }
 
 /// Arguments of `wharf up`. What an existing cluster already decided (port, nodes, data) need not be said again.
@@ -149,6 +164,9 @@ pub(crate) struct ClusterArgs {
     /// The cluster's name
     #[arg(long, env = "WHARF_NAME", default_value = "wharf")]
     pub(crate) name: ClusterName,
+    /// The environment file, which has defaults for flags of `wharf up` [default: wharf.toml, here or in a folder above]
+    #[arg(long, env = "WHARF_FILE", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// A choice of what makes the cluster.

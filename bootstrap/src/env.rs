@@ -31,6 +31,13 @@ pub(crate) struct EnvArgs {
     output: OutputArgs,
 }
 
+impl EnvArgs {
+    /// Which cluster is meant.
+    pub(crate) fn cluster(&self) -> &ClusterArgs {
+        &self.cluster
+    }
+}
+
 /// Shells, by how they set a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Shell {

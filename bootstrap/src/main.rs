@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod port;
 mod process;
+mod project;
 mod relay;
 mod resolve;
 mod serve;
@@ -31,14 +32,12 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use output::LogFormat;
 
 fn main() -> ExitCode {
     allocator::tune();
-    match run(Cli::parse()) {
+    match project::parse().and_then(run) {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);

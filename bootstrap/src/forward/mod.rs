@@ -101,6 +101,19 @@ struct StatusArgs {
     output: OutputArgs,
 }
 
+impl ForwardArgs {
+    /// Which cluster is meant; none where all are.
+    pub(crate) fn cluster(&self) -> Option<&ClusterArgs> {
+        let place = match &self.command {
+            None => &self.run.place,
+            Some(ForwardCommand::Run(args) | ForwardCommand::Start(args)) => &args.place,
+            Some(ForwardCommand::Stop(args)) => &args.place,
+            Some(ForwardCommand::Status(_)) => return None,
+        };
+        Some(&place.cluster)
+    }
+}
+
 impl PlaceArgs {
     fn context(&self) -> anyhow::Result<String> {
         match &self.context {

@@ -4,6 +4,7 @@
 mod cluster;
 mod engine;
 mod port;
+mod project;
 mod provider;
 
 use std::process::Command;
