@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{ClusterName, Provider};
+use crate::storage::{Wanted, WantedParser};
 
 /// A container registry, and the shortest way from source code to a running pod.
 #[derive(Debug, Parser)]
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     /// Make localhost:PORT of a node lead to the registry (runs in the cluster)
     #[command(hide = true)]
     Relay(crate::relay::RelayArgs),
+    /// Do on a node what nobody can do from outside (runs in the cluster)
+    #[command(subcommand, hide = true)]
+    Node(crate::node::NodeCommand),
     /// Print the version
     Version,
     /// Print a completion script
@@ -83,9 +87,13 @@ pub(crate) struct UpArgs {
     /// The registry's port on localhost: of this machine and of every node [default: 5000]
     #[arg(long, env = "WHARF_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
-    /// Where the images are kept, beyond the cluster's life [default: ~/.local/share/wharf/clusters/NAME]
+    /// Where the images are kept, beyond the cluster's life: short for --storage host:DIR [default: ~/.local/share/wharf/clusters/NAME]
     #[arg(long, env = "WHARF_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// What keeps the images: a directory of this machine (in a cluster of somebody else: of a node), a volume of the cluster's, or the
+    /// registry's pod alone, with which they go [default: host; with an existing context: pvc]
+    #[arg(long, env = "WHARF_STORAGE", value_name = "host:DIR|pvc|emptydir", value_parser = WantedParser, hide_possible_values = true)]
+    pub(crate) storage: Option<Wanted>,
     /// Put the registry into a cluster of that name that exists already, and that somebody else has made
     #[arg(long, env = "WHARF_ADOPT", conflicts_with_all = ["data", "image"])]
     pub(crate) adopt: bool,
@@ -100,7 +108,7 @@ pub(crate) struct UpArgs {
         conflicts_with = "image"
     )]
     pub(crate) node_binary: Option<PathBuf>,
-    /// An image of wharf that the nodes have or can pull, instead of one packed from this program
+    /// An image of wharf that the nodes have or can pull, instead of one packed from this program; an existing context needs one
     #[arg(long, env = "WHARF_IMAGE", value_name = "REFERENCE")]
     pub(crate) image: Option<String>,
     /// How long to wait for the cluster, and then for the registry
@@ -161,23 +169,38 @@ pub(crate) struct ClusterArgs {
     /// What makes the cluster [default: what made it, or else the first that this machine has]
     #[arg(long, env = "WHARF_PROVIDER", value_enum, default_value_t = Choice::Auto, hide_default_value = true)]
     pub(crate) provider: Choice,
-    /// The cluster's name
-    #[arg(long, env = "WHARF_NAME", default_value = "wharf")]
-    pub(crate) name: ClusterName,
+    /// The cluster's name [default: wharf, or one after the context]
+    #[arg(long, env = "WHARF_NAME")]
+    pub(crate) name: Option<ClusterName>,
+    /// The context of the kubeconfig that leads to it [default: what its provider calls it]
+    #[arg(long, env = "WHARF_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
     /// The environment file, which has defaults for flags of `wharf up` [default: wharf.toml, here or in a folder above]
     #[arg(long, env = "WHARF_FILE", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
 
+impl ClusterArgs {
+    /// How the same cluster is named again, for a command that is advised.
+    pub(crate) fn again(&self) -> String {
+        match (&self.name, &self.context) {
+            (None, Some(context)) => format!("--context {context}"),
+            (name, _) => format!("--name {}", name.clone().unwrap_or_default()),
+        }
+    }
+}
+
 /// A choice of what makes the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
-    /// What made the cluster of that name, or else kind, or else minikube
+    /// What made the cluster of that name or context, or else kind, or else minikube
     Auto,
     /// kind: Kubernetes in Docker
     Kind,
     /// minikube, with its docker driver
     Minikube,
+    /// Whatever a context of the kubeconfig leads to: Docker Desktop, k3d, k3s, a remote cluster
+    Existing,
 }
 
 impl Choice {
@@ -187,6 +210,7 @@ impl Choice {
             Self::Auto => None,
             Self::Kind => Some(Provider::Kind),
             Self::Minikube => Some(Provider::Minikube),
+            Self::Existing => Some(Provider::Existing),
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::exit::Code;
 
 /// The registry's lock file: a directory that has it is a registry's.
-const MARK: &str = "wharf.lock";
+pub(crate) const MARK: &str = "wharf.lock";
 /// File systems over a network, on which the catalog's log cannot be shared between processes safely.
 const REMOTE: [&str; 8] = [
     "nfs",
@@ -29,17 +29,28 @@ pub(crate) fn prepare(path: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("finding the data directory {}", path.display()))?;
     if !is_ours(&path)? {
         return Err(Code::Conflict.error(format!(
-            "{} is not empty, and what is in it is not a registry's: name another directory with --data",
+            "{} is not empty, and what is in it is not a registry's: name another directory with --storage host:DIR",
             path.display()
         )));
     }
+    require_local(&path)?;
+    Ok(path)
+}
+
+/// Fails on a directory of a network file system.
+pub(crate) fn require_local(path: &Path) -> anyhow::Result<()> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    match file_system(&mounts, &path) {
+    require_local_among(&mounts, path)
+}
+
+/// The same, where these are the mounts (as `/proc/self/mountinfo` has them).
+pub(crate) fn require_local_among(mounts: &str, path: &Path) -> anyhow::Result<()> {
+    match file_system(mounts, path) {
         Some(kind) if REMOTE.contains(&kind) => Err(Code::Conflict.error(format!(
-            "{} is on a network file system ({kind}), where the catalog could be damaged: name a local directory with --data",
+            "{} is on a network file system ({kind}), where the catalog could be damaged: name a local directory with --storage host:DIR",
             path.display()
         ))),
-        _ => Ok(path),
+        _ => Ok(()),
     }
 }
 
@@ -126,5 +137,8 @@ mod tests {
         assert_eq!(file_system(mounts, Path::new("/home/ann")), Some("btrfs"));
         assert_eq!(file_system(mounts, Path::new("/var")), Some("ext4"));
         assert_eq!(file_system("", Path::new("/var")), None);
+        let refused = require_local_among(mounts, Path::new("/home/ann/my share/x"));
+        assert_eq!(Code::of(&refused.unwrap_err()), Code::Conflict);
+        require_local_among(mounts, Path::new("/var")).unwrap();
     }
 }

@@ -71,7 +71,7 @@ impl Door {
             return Ok(());
         }
         remove(docker, &self.name).await?;
-        port::require_free(self.port, docker).await?;
+        port::require_free(self.port, Some(docker)).await?;
         let make = async {
             let options = CreateContainerOptionsBuilder::new().name(&self.name);
             let body = self.body(docker, binary).await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::{ClusterArgs, Format, OutputArgs};
-use crate::cluster::{self, Provider};
+use crate::cluster::{self, Meant, Provider};
 use crate::environment::{self, Stage};
 use crate::exit::Code;
 use crate::kube::Kube;
@@ -82,8 +82,9 @@ impl Shell {
 
 /// Runs `wharf env`.
 pub(crate) async fn run(args: EnvArgs) -> anyhow::Result<ExitCode> {
-    let port = port(&args.cluster).await?;
-    let variables = variables(&args.cluster, cluster::recalled(&args.cluster)?, port);
+    let meant = cluster::recalled(&args.cluster)?;
+    let port = port(&args.cluster, &meant).await?;
+    let variables = variables(&meant, port);
     let shell = args.shell.unwrap_or_else(Shell::of_user);
     if args.output.output == Format::Json {
         output::outcome(Format::Json, &json!(variables), "");
@@ -96,23 +97,25 @@ pub(crate) async fn run(args: EnvArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn variables(args: &ClusterArgs, provider: Provider, port: u16) -> BTreeMap<&'static str, String> {
+fn variables(meant: &Meant, port: u16) -> BTreeMap<&'static str, String> {
     let registry = registry_host(port);
-    let cluster = match provider {
-        Provider::Kind => "KIND_CLUSTER_NAME",
-        Provider::Minikube => "MINIKUBE_PROFILE",
+    let cluster = match meant.likely_provider() {
+        Provider::Kind => Some("KIND_CLUSTER_NAME"),
+        Provider::Minikube => Some("MINIKUBE_PROFILE"),
+        Provider::Existing => None,
     };
-    BTreeMap::from([
-        (cluster, args.name.to_string()),
+    let mut variables = BTreeMap::from([
         ("KO_DOCKER_REPO", registry.clone()),
         ("SKAFFOLD_DEFAULT_REPO", registry.clone()),
         ("WHARF_REGISTRY", registry),
-    ])
+    ]);
+    variables.extend(cluster.map(|cluster| (cluster, meant.name.to_string())));
+    variables
 }
 
 /// The port of localhost, as this host remembers it, or else as the cluster says.
-async fn port(args: &ClusterArgs) -> anyhow::Result<u16> {
-    let remembered = environment::recall(&args.name)?
+async fn port(args: &ClusterArgs, meant: &Meant) -> anyhow::Result<u16> {
+    let remembered = environment::recall(&meant.name)?
         .filter(|record| matches!(record.stage, Stage::Created { .. } | Stage::Adopted { .. }));
     if let Some(record) = remembered {
         return Ok(record.port);
@@ -124,10 +127,16 @@ async fn port(args: &ClusterArgs) -> anyhow::Result<u16> {
     let said = timeout(API_PATIENCE, ask).await.ok().and_then(Result::ok);
     let port = said.and_then(|said| said.get("port")?.parse().ok());
     port.ok_or_else(|| {
-        Code::NotFound.error(format!(
-            "there is no cluster {name} of wharf's: `wharf up --name {name}` makes one",
-            name = args.name
-        ))
+        let again = args.again();
+        Code::NotFound.error(match meant.likely_provider() {
+            Provider::Existing => format!(
+                "wharf's registry is not in that cluster: `wharf up {again} --image IMAGE` puts it there"
+            ),
+            Provider::Kind | Provider::Minikube => format!(
+                "there is no cluster {} of wharf's: `wharf up {again}` makes one",
+                meant.name
+            ),
+        })
     })
 }
 

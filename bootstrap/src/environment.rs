@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::{ClusterName, Node, Provider};
 use crate::exit::Code;
 use crate::output;
+use crate::storage::Storage;
 
 /// How far the engine's clock may be behind the host's.
 const CLOCK_SKEW_SECONDS: i64 = 60;
@@ -33,8 +34,21 @@ pub(crate) struct Record {
     pub(crate) port: u16,
     /// Nodes, the control plane included.
     pub(crate) nodes: u16,
-    /// Where the images are.
+    /// What keeps the images.
+    #[serde(default)]
+    pub(crate) storage: Storage,
+    /// The directory that keeps them, if one does; of a cluster that wharf made, every node has it.
+    #[serde(default)]
     pub(crate) data: PathBuf,
+    /// The context that leads to the cluster, where its provider does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<String>,
+    /// The node that has the images, where one alone does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
+    /// wharf's own image, where it was named and not brought to the nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<String>,
     /// The node image, if not the provider's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kubernetes_image: Option<String>,
@@ -78,7 +92,7 @@ impl Record {
         let (Stage::Created { first_node } | Stage::Adopted { first_node }) = &self.stage else {
             return false;
         };
-        nodes.first().is_some_and(|node| node.id == *first_node)
+        nodes.iter().any(|node| node.id == *first_node)
     }
 
     /// Whether there is, as far as is known, a cluster, or what is left of one that was not finished.
@@ -130,6 +144,25 @@ pub(crate) fn lock_file(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("opening {}", path.display()))
 }
 
+/// Whether an open file is the one that is found by this path.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let (here, there) = (file.metadata(), std::fs::metadata(path));
+    matches!((here, there), (Ok(here), Ok(there)) if identity(&here) == identity(&there))
+}
+
+/// Whether an open file is the one that is found by this path.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+fn lock_path(directory: &Path, name: &ClusterName) -> PathBuf {
+    directory.join(format!("{name}.lock"))
+}
+
 /// The files of one environment on this host, held by one program at a time.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -145,12 +178,14 @@ impl Home {
         let directory = state_directory()?;
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
-        let path = directory.join(format!("{name}.lock"));
-        let lock = lock_file(&path)?;
+        let path = lock_path(&directory, name);
+        let mut lock = lock_file(&path)?;
         let end = Instant::now() + wait;
         let mut is_told = false;
         loop {
             match lock.try_lock() {
+                // Its last holder has removed the file since it was opened: it locks nobody out.
+                Ok(()) if !is_at(&lock, &path) => lock = lock_file(&path)?,
                 Ok(()) => {
                     return Ok(Self {
                         directory,
@@ -219,21 +254,54 @@ impl Home {
         write().with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Forgets.
+    /// Forgets: nothing is left. The lock goes last, and is still held then; who waits for it notices that it means nothing.
     pub(crate) fn forget(&self) -> anyhow::Result<()> {
-        let path = self.record();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("deleting {}", path.display()))
+        for path in [
+            self.record(),
+            self.config(),
+            lock_path(&self.directory, &self.name),
+        ] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("deleting {}", path.display()));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
 /// What is remembered of an environment, by who only looks.
 pub(crate) fn recall(name: &ClusterName) -> anyhow::Result<Option<Record>> {
     read(&state_directory()?.join(format!("{name}.json")))
+}
+
+/// What is remembered of all environments.
+pub(crate) fn recall_all() -> anyhow::Result<Vec<Record>> {
+    let directory = state_directory()?;
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("reading {}", directory.display()))?,
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_record(path))
+        .collect();
+    paths.sort();
+    // One that is damaged is for who asks about it by its name.
+    Ok(paths
+        .iter()
+        .filter_map(|path| read(path).ok().flatten())
+        .collect())
+}
+
+/// Whether a file is called as a record is: NAME.json, where a name has no dot.
+fn is_record(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_suffix(".json"))
+        .is_some_and(|name| name.parse::<ClusterName>().is_ok())
 }
 
 /// Where an environment's images are, unless the user says otherwise.
@@ -311,9 +379,30 @@ mod tests {
             stage,
             port: 5000,
             nodes: 1,
+            storage: Storage::Host,
             data: "/data".into(),
+            context: None,
+            node: None,
+            image: None,
             kubernetes_image: None,
             arguments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_older_wharf_is_read() {
+        let old = r#"{"name": "dev", "provider": "kind", "stage": {"is": "created", "firstNode": "a"}, "port": 5000, "nodes": 1, "data": "/data"}"#;
+        let made = Stage::Created {
+            first_node: "a".into(),
+        };
+        assert_eq!(serde_json::from_str::<Record>(old).unwrap(), record(made));
+    }
+
+    #[test]
+    fn records_are_told_from_other_files() {
+        assert!(is_record(Path::new("/state/dev.json")));
+        for other in ["dev.kind.json", "dev.json.new", "dev.lock", ".json"] {
+            assert!(!is_record(&Path::new("/state").join(other)), "{other}");
         }
     }
 

@@ -34,6 +34,29 @@ pub(crate) fn write(directory: &Path, port: u16) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Removes the file, and the folder that was made for it. One of somebody else stays, and the answer is `false`.
+pub(crate) fn forget(directory: &Path, port: u16) -> io::Result<bool> {
+    let directory = directory.join(registry_host(port));
+    let path = directory.join("hosts.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(there) if there.starts_with(MARK) => std::fs::remove_file(&path)?,
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+    }
+    match std::fs::remove_dir(&directory) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(true),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +79,11 @@ mod tests {
         assert!(!write(directory.path(), 5055).unwrap());
         let there = std::fs::read_to_string(&file).unwrap();
         assert_eq!(there, "server = \"http://elsewhere\"\n");
+        assert!(!forget(directory.path(), 5055).unwrap());
+        assert!(file.exists());
+        std::fs::write(&file, hosts(5055)).unwrap();
+        assert!(forget(directory.path(), 5055).unwrap());
+        assert!(!file.exists() && directory.path().exists());
+        assert!(forget(directory.path(), 5055).unwrap());
     }
 }

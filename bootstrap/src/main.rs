@@ -17,6 +17,7 @@ mod hosts;
 mod image;
 mod kube;
 mod names;
+mod node;
 mod output;
 mod plan;
 mod port;
@@ -27,6 +28,7 @@ mod resolve;
 mod serve;
 mod signals;
 mod status;
+mod storage;
 mod store;
 mod up;
 
@@ -56,15 +58,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             output::log_to_stderr("info", LogFormat::Text);
             runtime()?.block_on(relay::run(args))
         }
+        Command::Node(command) => node::run(&command),
         Command::Up(args) => {
-            let go_on = format!("`wharf up --name {}` again completes it", args.cluster.name);
+            let go_on = format!("`wharf up {}` again completes it", args.cluster.again());
             interactive(up::run(args), &go_on)
         }
         Command::Down(args) => {
-            let go_on = format!(
-                "`wharf down --name {}` again completes it",
-                args.cluster.name
-            );
+            let go_on = format!("`wharf down {}` again completes it", args.cluster.again());
             interactive(down::run(args), &go_on)
         }
         Command::Status(args) => interactive(status::run(args), "nothing was changed"),

@@ -6,6 +6,8 @@ pub(crate) const NAMESPACE: &str = "wharf-system";
 pub(crate) const REGISTRY: &str = "registry";
 /// The DaemonSet that makes `localhost:PORT` true on every node.
 pub(crate) const RELAY: &str = "relay";
+/// The PersistentVolumeClaim for the images, where a volume of the cluster's keeps them.
+pub(crate) const CLAIM: &str = "data";
 /// The ConfigMap in which an environment describes itself.
 pub(crate) const ENVIRONMENT: &str = "environment";
 /// In that ConfigMap: who made the cluster.

@@ -10,8 +10,8 @@ use crate::exit::Code;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Fails unless the port is free on both loopbacks, and says who has it.
-pub(crate) async fn require_free(port: u16, docker: &Docker) -> anyhow::Result<()> {
-    if !docker.is_local() {
+pub(crate) async fn require_free(port: u16, docker: Option<&Docker>) -> anyhow::Result<()> {
+    if docker.is_some_and(|docker| !docker.is_local()) {
         return Ok(());
     }
     let taken: Vec<IpAddr> = [
@@ -28,7 +28,7 @@ pub(crate) async fn require_free(port: u16, docker: &Docker) -> anyhow::Result<(
         .iter()
         .map(|ip| SocketAddr::new(*ip, port).to_string())
         .collect();
-    let owner = owner(port, Some(docker)).await;
+    let owner = owner(port, docker).await;
     Err(Code::Conflict.error(format!(
         "{} taken {owner}: stop it, or choose another port with --port",
         is_or_are(&places)

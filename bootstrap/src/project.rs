@@ -17,12 +17,14 @@ use crate::output;
 /// The file's name, where nobody says another.
 const FILE: &str = "wharf.toml";
 /// What it may say.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
     "name",
     "provider",
+    "context",
     "nodes",
     "port",
     "data",
+    "storage",
     "adopt",
     "kubernetes-image",
     "node-binary",
@@ -30,8 +32,8 @@ const KEYS: [&str; 11] = [
     "wait",
     "arguments",
 ];
-/// Those that are paths: from the file's folder on, wherever the command is typed.
-const PATHS: [&str; 2] = ["data", "node-binary"];
+/// Those that are paths, and what stands before one: from the file's folder on, wherever the command is typed.
+const PATHS: [(&str, &str); 3] = [("data", ""), ("node-binary", ""), ("storage", "host:")];
 
 /// Reads the command line, with the environment file's values where nothing else was said.
 pub(crate) fn parse() -> anyhow::Result<Cli> {
@@ -96,9 +98,11 @@ fn read(file: &Path) -> anyhow::Result<Vec<(String, Vec<String>)>> {
             };
             return Err(wrong(file, &format!("{key} is {form}")));
         };
-        if PATHS.contains(&key.as_str()) {
-            for path in &mut said {
-                *path = folder.join(&*path).display().to_string();
+        for (_, before) in PATHS.iter().filter(|(name, _)| *name == key) {
+            for word in &mut said {
+                if let Some(path) = word.strip_prefix(before) {
+                    *word = format!("{before}{}", folder.join(path).display());
+                }
             }
         }
         Ok((key.replace('-', "_"), said))

@@ -1,6 +1,7 @@
 //! `wharf status`: what is up, and whether it works, hop by hop from the host to the nodes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::cli::{ReportFormat, StatusArgs};
-use crate::cluster::{self, Cluster, Node};
+use crate::cluster::{self, Cluster, Entrance, Node, Opened, Provider};
 use crate::environment::{self, Record};
 use crate::exit::Code;
+use crate::forward::Kept;
 use crate::kube::{ClusterNode, Condition, Kube};
 use crate::names::registry_host;
 use crate::output;
+use crate::storage::Storage;
 use crate::up::{ask_host, describe, has_context, is_used_by_wharf};
 
 /// A control plane that does not answer within this is out of order.
@@ -33,8 +36,15 @@ struct Report {
     registry: String,
     instance: Option<String>,
     version: Option<String>,
-    data: Option<std::path::PathBuf>,
+    storage: Storage,
+    data: Option<PathBuf>,
+    /// The node that alone has the images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     checks: Vec<Check>,
+    /// How the cluster is named again.
+    #[serde(skip)]
+    again: String,
 }
 
 /// One hop.
@@ -47,11 +57,11 @@ struct Check {
 
 /// Runs `wharf status`.
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    let cluster = cluster::open(&args.cluster).await?.cluster;
+    let opened = cluster::open(&args.cluster).await?;
     if args.watch {
-        return watch(&args, cluster.as_ref()).await;
+        return watch(&args, &opened).await;
     }
-    let report = report(&args, cluster.as_ref()).await?;
+    let report = report(&args, &opened).await?;
     say(args.output, &report)?;
     Ok(if report.is_healthy() {
         ExitCode::SUCCESS
@@ -61,13 +71,13 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Looks again and again, and says what is different. What cannot be looked at is a report as well.
-async fn watch(args: &StatusArgs, cluster: &dyn Cluster) -> anyhow::Result<ExitCode> {
+async fn watch(args: &StatusArgs, opened: &Opened) -> anyhow::Result<ExitCode> {
     let mut last = None;
     loop {
-        let now = match report(args, cluster).await {
+        let now = match report(args, opened).await {
             Ok(report) => report,
             Err(error) => {
-                let mut report = Report::of(args, cluster);
+                let mut report = Report::of(opened);
                 report.check(
                     format!("cluster {}", report.name),
                     Err(format!("{error:#}")),
@@ -95,13 +105,14 @@ fn say(format: ReportFormat, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn report(args: &StatusArgs, cluster: &dyn Cluster) -> anyhow::Result<Report> {
-    let name = &args.cluster.name;
+async fn report(args: &StatusArgs, opened: &Opened) -> anyhow::Result<Report> {
+    let (name, cluster) = (&opened.name, opened.cluster.as_ref());
     let nodes = cluster.nodes().await?;
     let record = environment::recall(name)?;
     if nodes.is_empty() {
         return Err(Code::NotFound.error(format!(
-            "there is no cluster {name}: `wharf up --name {name}` makes one"
+            "there is no cluster {name}: `wharf up {}` makes one",
+            args.cluster.again()
         )));
     }
     if record
@@ -112,7 +123,8 @@ async fn report(args: &StatusArgs, cluster: &dyn Cluster) -> anyhow::Result<Repo
             "cluster {name} is half-made: `wharf up --name {name}` makes it anew"
         )));
     }
-    let mut report = Report::of(args, cluster);
+    let mut report = Report::of(opened);
+    report.again = args.cluster.again();
     look(&mut report, cluster, &nodes, record).await?;
     Ok(report)
 }
@@ -141,10 +153,16 @@ async fn look(
     if !is_used_by_wharf(&api.environment)
         && record.as_ref().is_none_or(|record| !record.is_of(nodes))
     {
-        return Err(Code::NotFound.error(format!(
-            "wharf did not make cluster {}, and knows nothing of it",
-            report.name
-        )));
+        return Err(Code::NotFound.error(match cluster.provider() {
+            Provider::Existing => format!(
+                "wharf's registry is not in the cluster of context {}: `wharf up {} --image IMAGE` puts it there",
+                report.context, report.again
+            ),
+            Provider::Kind | Provider::Minikube => format!(
+                "wharf did not make cluster {}, and knows nothing of it",
+                report.name
+            ),
+        }));
     }
     report.check(
         format!("context {}", report.context),
@@ -166,17 +184,15 @@ async fn look(
     let Some(port) = recorded.or(record.as_ref().map(|record| record.port)) else {
         return Ok(());
     };
-    report.data = api
-        .environment
-        .get("data")
-        .map(Into::into)
-        .or(record.map(|record| record.data));
+    report.look_at_storage(&api, record.as_ref());
     report.registry = registry_host(port);
-    look_at_registry(report, &api, port).await;
+    let entrance = cluster.provider().entrance(true);
+    let kept = (entrance == Entrance::Forward).then(|| Kept::of(report.context.clone(), port));
+    look_at_registry(report, &api, port, kept.as_ref()).await;
     Ok(())
 }
 
-async fn look_at_registry(report: &mut Report, api: &Api, port: u16) {
+async fn look_at_registry(report: &mut Report, api: &Api, port: u16, kept: Option<&Kept>) {
     let name = &report.name.clone();
     if let Err(problem) = api.kube.require_node_port(port, name).await {
         report.check(
@@ -204,6 +220,10 @@ async fn look_at_registry(report: &mut Report, api: &Api, port: u16) {
             }
         }
         Err(error) => report.check("relays".to_owned(), Err(format!("{error:#}"))),
+    }
+    if let Some(kept) = kept {
+        let what = format!("forward from localhost:{port} through the cluster's API");
+        report.check(what, kept.check());
     }
     let health = api.kube.registry_health().await.ok();
     for face in ask_host(port).await {
@@ -247,12 +267,28 @@ fn require(is_so: bool, otherwise: &str) -> Result<(), String> {
 }
 
 impl Report {
-    fn of(args: &StatusArgs, cluster: &dyn Cluster) -> Self {
+    fn of(opened: &Opened) -> Self {
         Self {
-            name: args.cluster.name.to_string(),
-            context: cluster.context(),
+            name: opened.name.to_string(),
+            context: opened.cluster.context(),
+            again: format!("--name {}", opened.name),
             ..Self::default()
         }
+    }
+
+    /// What keeps the images, as the cluster says, or else the host.
+    fn look_at_storage(&mut self, api: &Api, record: Option<&Record>) {
+        let said = |key| api.environment.get(key).cloned();
+        let remembered = record.map(|record| record.storage);
+        self.storage = said("storage")
+            .and_then(|word| serde_json::from_value(json!(word)).ok())
+            .or(remembered)
+            .unwrap_or_default();
+        self.node = said("node").or(record.and_then(|record| record.node.clone()));
+        let data = said("data").map(PathBuf::from);
+        self.data = data
+            .or(record.map(|record| record.data.clone()))
+            .filter(|_| self.storage == Storage::Host);
     }
 
     fn is_healthy(&self) -> bool {
@@ -278,8 +314,13 @@ fn text(report: &Report) -> String {
             Some(problem) => format!(" {} {}: {problem}", output::red("✗"), check.what),
         });
     }
-    if let Some(data) = &report.data {
-        lines.push(format!("images in {}", data.display()));
+    if report.data.is_some() || report.storage != Storage::Host {
+        let data = report.data.clone().unwrap_or_default();
+        let place = report.storage.place(&data);
+        lines.push(match &report.node {
+            Some(node) => format!("images in {place} of node {node}"),
+            None => format!("images in {place}"),
+        });
     }
     if let (Some(instance), Some(version)) = (&report.instance, &report.version) {
         lines.push(format!(
@@ -289,8 +330,8 @@ fn text(report: &Report) -> String {
     }
     if !report.is_healthy() {
         lines.push(format!(
-            "Something does not work: `wharf up --name {}` repairs what it can.",
-            report.name
+            "Something does not work: `wharf up {}` repairs what it can.",
+            report.again
         ));
     }
     lines.join("\n")

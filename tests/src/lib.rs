@@ -1,9 +1,10 @@
 //! What whole-program tests stand on: the machine they need ([`bed`]), the program under test
 //! ([`wharf`]), how commands are run ([`command`]), an HTTP client with bad manners ([`http`]),
 //! what is said to registries with it ([`talk`]), things to push ([`content`]), rows for a catalog ([`seed`]), a tracer of
-//! system calls ([`strace`]), the example in a cluster ([`example`]), and the proof that the tests notice when something is taken away ([`protections`]).
+//! system calls ([`strace`]), the example in a cluster ([`example`]), what a registry takes there that nobody brings ([`by_hand`]), and the proof that the tests notice when something is taken away ([`protections`]).
 
 pub mod bed;
+pub mod by_hand;
 pub mod command;
 pub mod content;
 pub mod example;

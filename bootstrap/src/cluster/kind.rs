@@ -13,6 +13,8 @@ use crate::names::{HOSTS_DIRECTORY, NODE_DATA};
 use crate::process;
 
 const CLUSTER_LABEL: &str = "io.x-k8s.kind.cluster";
+/// How its contexts begin.
+const CONTEXT: &str = "kind-";
 const ROLE_LABEL: &str = "io.x-k8s.kind.role";
 
 /// A kind cluster.
@@ -34,7 +36,12 @@ pub(super) fn require() -> anyhow::Result<()> {
 
 /// The context that kind writes for a cluster.
 pub(super) fn context(name: &ClusterName) -> String {
-    format!("kind-{name}")
+    format!("{CONTEXT}{name}")
+}
+
+/// The cluster that a context of this name would be written for.
+pub(super) fn cluster_of(context: &str) -> Option<ClusterName> {
+    context.strip_prefix(CONTEXT)?.parse().ok()
 }
 
 impl Kind {
@@ -51,6 +58,10 @@ impl Cluster for Kind {
 
     fn runtime(&self) -> anyhow::Result<Runtime> {
         Ok(Runtime::Containerd)
+    }
+
+    fn engine(&self) -> Option<&Docker> {
+        Some(&self.docker)
     }
 
     fn context(&self) -> String {

@@ -1,6 +1,7 @@
 //! Clusters that wharf makes or finds, whatever makes them.
 
 mod choice;
+mod existing;
 mod kind;
 mod minikube;
 
@@ -12,10 +13,11 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use wharf_registry::oci::Digest;
 
 use crate::docker::{Container, Docker};
 use crate::names::NODE_DATA;
-pub(crate) use choice::{Opened, context, open, recalled};
+pub(crate) use choice::{Meant, Opened, context, open, recalled};
 
 /// What makes clusters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,19 @@ pub(crate) enum Provider {
     Kind,
     /// minikube, with its docker driver.
     Minikube,
+    /// Nobody whom wharf knows: a context of the kubeconfig leads to it.
+    Existing,
+}
+
+/// What leads from the host's port into a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// A port of the host that a node publishes.
+    Node,
+    /// A container beside the nodes, which publishes it.
+    Door,
+    /// A forward through the cluster's API.
+    Forward,
 }
 
 /// What runs the containers of a node.
@@ -35,6 +50,8 @@ pub(crate) enum Runtime {
     Containerd,
     /// A Docker Engine of the node's own.
     Docker,
+    /// Whatever it is: nobody can run programs on these nodes from outside.
+    OutOfReach,
 }
 
 /// One cluster, which may or may not exist.
@@ -42,6 +59,8 @@ pub(crate) enum Runtime {
 pub(crate) trait Cluster: Send + Sync {
     /// What makes it.
     fn provider(&self) -> Provider;
+    /// The engine that its nodes are containers of, where they are.
+    fn engine(&self) -> Option<&Docker>;
     /// Its context in a kubeconfig.
     fn context(&self) -> String;
     /// Its nodes, running or not, the control plane first; none if there is no cluster.
@@ -72,40 +91,43 @@ pub(crate) trait Cluster: Send + Sync {
     ) -> anyhow::Result<String>;
 }
 
-/// A provider's cluster of this name.
-fn named(provider: Provider, name: &ClusterName, docker: Docker) -> Box<dyn Cluster> {
-    match provider {
-        Provider::Kind => Box::new(kind::Kind::new(name.clone(), docker)),
-        Provider::Minikube => Box::new(minikube::Minikube::new(name.clone(), docker)),
-    }
-}
-
 /// Fails on arguments for a provider's own program that wharf cannot pass on.
 pub(crate) fn refuse_arguments(provider: Provider, arguments: &[String]) -> anyhow::Result<()> {
     match provider {
-        Provider::Kind => Ok(()),
+        Provider::Kind | Provider::Existing => Ok(()),
         Provider::Minikube => minikube::refuse_ours(arguments),
     }
 }
 
 impl Provider {
-    /// Whether the nodes that it makes publish the port themselves. Where they do not, the door does, beside them.
-    pub(crate) fn publishes(self) -> bool {
-        self == Self::Kind
+    /// What leads from the host's port into one of its clusters.
+    pub(crate) fn entrance(self, is_adopted: bool) -> Entrance {
+        match self {
+            Self::Kind if !is_adopted => Entrance::Node,
+            // No port can be added to nodes that are there, and minikube's cannot keep theirs.
+            Self::Kind | Self::Minikube => Entrance::Door,
+            Self::Existing => Entrance::Forward,
+        }
     }
 
-    /// Its program.
-    fn program(self) -> &'static str {
+    /// Whether wharf can run programs on the nodes, and bring files and images to them.
+    pub(crate) fn reaches_nodes(self) -> bool {
+        self != Self::Existing
+    }
+
+    /// What it is called, which is also its program, if it has one.
+    fn word(self) -> &'static str {
         match self {
             Self::Kind => "kind",
             Self::Minikube => "minikube",
+            Self::Existing => "existing",
         }
     }
 }
 
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.program())
+        f.write_str(self.word())
     }
 }
 
@@ -178,6 +200,33 @@ impl ClusterName {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name for what a context leads to. Contexts are called anything; where that is no name, what makes it one would make one of
+    /// two, so a part of the context's hash keeps them apart.
+    pub(crate) fn of_context(context: &str) -> Self {
+        if let Ok(name) = context.parse() {
+            return name;
+        }
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let lower = context.to_ascii_lowercase();
+        let words: Vec<&str> = lower
+            .split(|c| !is_word(c))
+            .filter(|w| !w.is_empty())
+            .collect();
+        let mut name: String = words.join("-").chars().take(Self::MAX_BYTES - 7).collect();
+        if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+        let hash = Digest::sha256(context.as_bytes());
+        name.extend(hash.hex().chars().take(6));
+        Self(name)
+    }
+}
+
+impl Default for ClusterName {
+    fn default() -> Self {
+        Self("wharf".to_owned())
+    }
 }
 
 impl FromStr for ClusterName {
@@ -240,6 +289,19 @@ mod tests {
             &"a".repeat(46),
         ] {
             assert!(bad.parse::<ClusterName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_after_contexts() {
+        let name = |context: &str| ClusterName::of_context(context).to_string();
+        assert_eq!(name("docker-desktop"), "docker-desktop");
+        assert_eq!(name("k3d-dev"), "k3d-dev");
+        assert!(name("admin@Talos.local").starts_with("admin-talos-local-"));
+        assert_ne!(name("admin@talos"), name("admin.talos"));
+        let eks = "arn:aws:eks:eu-west-1:123456789012:cluster/a-rather-long-name";
+        for odd in [eks, "", "@", "Ä", &"a".repeat(46), &"a-".repeat(40)] {
+            assert!(name(odd).parse::<ClusterName>().is_ok(), "{odd}");
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `wharf down`: deletes a cluster that wharf made, or leaves one that it adopted. The images stay, unless `--purge` says
 //! otherwise.
 
+mod existing;
 mod leave;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::cli::DownArgs;
-use crate::cluster::{self, Cluster, Node, Opened};
+use crate::cluster::{self, Cluster, Entrance, Node, Opened};
 use crate::data;
 use crate::door;
 use crate::environment::{self, Home, Record, Stage};
@@ -20,6 +22,7 @@ use crate::forward;
 use crate::kube::Kube;
 use crate::names::ADOPTED_BY;
 use crate::output::{self, Steps};
+use crate::storage::Storage;
 use crate::up::is_made_by_wharf;
 
 /// What makes a cluster takes a minute or so; then it may be deleted.
@@ -28,20 +31,21 @@ const API_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `wharf down`. Doing it again is no error.
 pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
-    let Opened {
-        docker, cluster, ..
-    } = cluster::open(&args.cluster).await?;
-    let name = args.cluster.name.clone();
+    let Opened { name, cluster, .. } = cluster::open(&args.cluster).await?;
     let home = Home::hold(&name, LOCK_PATIENCE).await?;
+    if !cluster.provider().reaches_nodes() {
+        existing::down(&args, &name, cluster.as_ref(), &home).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let nodes = cluster.nodes().await?;
     let record = home.read()?;
     let adopted = match nodes.is_empty() {
         true => None,
         false => adopted(cluster.as_ref(), record.as_ref(), &nodes).await,
     };
-    if let Some(port) = adopted {
+    if let Some(what) = &adopted {
         if !args.delete_cluster {
-            leave::leave(&args, &docker, cluster.as_ref(), &home, &nodes, port).await?;
+            leave::leave(&args, &name, cluster.as_ref(), &home, &nodes, what).await?;
             if args.purge {
                 forward::stop_all_of(&cluster.context()).await?;
             }
@@ -58,9 +62,10 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             .map_or_else(|| environment::default_data(&name), Ok)?,
     };
 
-    if adopted.is_some() || !cluster.provider().publishes() {
+    let entrance = cluster.provider().entrance(adopted.is_some());
+    if let (Entrance::Door, Some(docker)) = (entrance, cluster.engine()) {
         // Before the cluster: its network goes only when nothing is on it any more.
-        door::remove(&docker, &door::name(&name)).await?;
+        door::remove(docker, &door::name(&name)).await?;
     }
     if nodes.is_empty() && record.as_ref().is_some_and(Record::is_of_something) {
         cluster.clear(home.lock()?).await?;
@@ -77,7 +82,11 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         },
         port: 0,
         nodes: 0,
+        storage: Storage::Host,
         data: data.clone(),
+        context: None,
+        node: None,
+        image: None,
         kubernetes_image: None,
         arguments: Vec::new(),
     });
@@ -116,7 +125,8 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
             home.forget()?;
         }
     }
-    let kept = data.exists();
+    // What a volume of the cluster's or a pod had went with the cluster.
+    let kept = data.exists() && record.storage == Storage::Host;
     let text = match (nodes.is_empty(), kept) {
         (true, false) => format!("There is no cluster {name}, and there are no images of it."),
         (true, true) => format!(
@@ -137,14 +147,54 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The port of a cluster that wharf adopted, as the host or the cluster itself says.
-async fn adopted(cluster: &dyn Cluster, record: Option<&Record>, nodes: &[Node]) -> Option<u16> {
+/// What a cluster that wharf adopted has of it, as the host or the cluster itself says.
+async fn adopted(
+    cluster: &dyn Cluster,
+    record: Option<&Record>,
+    nodes: &[Node],
+) -> Option<Adopted> {
     if let Some(record) = record.filter(|record| record.is_of(nodes)) {
-        return record.is_adopted().then_some(record.port);
+        return record.is_adopted().then(|| Adopted {
+            port: record.port,
+            storage: record.storage,
+            data: record.data.clone(),
+            node: record.node.clone(),
+            image: record.image.clone(),
+        });
     }
-    let environment = ask(cluster).await?;
-    environment.get(ADOPTED_BY)?;
-    environment.get("port")?.parse().ok()
+    Adopted::said(&ask(cluster).await?)
+}
+
+/// What a cluster of somebody else has of wharf's.
+#[derive(Debug, Clone)]
+struct Adopted {
+    /// The port of localhost.
+    port: u16,
+    /// What keeps the images.
+    storage: Storage,
+    /// The directory of a node that does, if one does.
+    data: PathBuf,
+    /// That node.
+    node: Option<String>,
+    /// wharf's own image, where it was named.
+    image: Option<String>,
+}
+
+impl Adopted {
+    fn said(environment: &BTreeMap<String, String>) -> Option<Self> {
+        environment.get(ADOPTED_BY)?;
+        let storage = environment.get("storage");
+        Some(Self {
+            port: environment.get("port")?.parse().ok()?,
+            storage: match storage {
+                Some(word) => serde_json::from_value(json!(word)).ok()?,
+                None => Storage::Host,
+            },
+            data: environment.get("data").map(PathBuf::from)?,
+            node: environment.get("node").cloned(),
+            image: environment.get("image").cloned(),
+        })
+    }
 }
 
 /// What a cluster says about itself, if it says anything.

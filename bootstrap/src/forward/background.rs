@@ -17,7 +17,7 @@ use super::{RunArgs, StatusArgs, StopArgs};
 use crate::cli::Format;
 use crate::exit::Code;
 use crate::health;
-use crate::kube::Kube;
+use crate::kube::{Kube, Target};
 use crate::output;
 
 /// How long a forward may take until it listens: it asks the cluster first.
@@ -51,13 +51,27 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
         say(&args, &record, "It runs already.");
         return Ok(ExitCode::SUCCESS);
     }
+    let hold = format!("{}s", args.hold.as_secs());
+    let record = launch(&context, &target, &hold, &args.words).await?;
     let log = files.log();
+    say(&args, &record, &format!("Its log is {}.", log.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a forward in the background, and waits until it listens. What one that was killed has left is its own to remove.
+pub(super) async fn launch(
+    context: &str,
+    target: &Target,
+    hold: &str,
+    words: &[String],
+) -> anyhow::Result<Record> {
+    let files = Files::of(context, target)?;
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.args(["forward", "run", "--detach", "--output", "json", "--log"]);
-    command.arg(&log).args(["--context", &context]);
+    command.arg(files.log()).args(["--context", context]);
     command.args(["--namespace", &target.namespace]);
-    command.args(["--hold", &format!("{}s", args.hold.as_secs())]);
-    command.args(&args.words);
+    command.args(["--hold", hold]);
+    command.args(words);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -88,10 +102,7 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
         return Err(Code::of_program(status.code()).error(words));
     }
     let event: Value = serde_json::from_str(&line).context("reading what the forward says")?;
-    let record: Record =
-        serde_json::from_value(event["result"].clone()).context("reading what the forward says")?;
-    say(&args, &record, &format!("Its log is {}.", log.display()));
-    Ok(ExitCode::SUCCESS)
+    serde_json::from_value(event["result"].clone()).context("reading what the forward says")
 }
 
 fn say(args: &RunArgs, record: &Record, more: &str) {
@@ -148,7 +159,7 @@ pub(crate) async fn stop_all_of(context: &str) -> anyhow::Result<()> {
 }
 
 /// Ends a forward, and removes what one that was killed has left.
-async fn end(files: &Files) -> anyhow::Result<()> {
+pub(super) async fn end(files: &Files) -> anyhow::Result<()> {
     let deadline = Instant::now() + END;
     let mut is_told = false;
     loop {

@@ -5,6 +5,7 @@
 
 mod background;
 mod connection;
+mod kept;
 mod log;
 mod record;
 mod serve;
@@ -71,9 +72,6 @@ struct RunArgs {
 struct PlaceArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// The context of the kubeconfig [default: that of the cluster's name]
-    #[arg(long, env = "WHARF_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
     /// The namespace of the Service or pod [default: the context's own]
     #[arg(long, short, value_name = "NAME")]
     namespace: Option<String>,
@@ -116,10 +114,7 @@ impl ForwardArgs {
 
 impl PlaceArgs {
     fn context(&self) -> anyhow::Result<String> {
-        match &self.context {
-            Some(context) => Ok(context.clone()),
-            None => cluster::context(&self.cluster),
-        }
+        cluster::context(&self.cluster)
     }
 }
 
@@ -151,3 +146,4 @@ pub(crate) fn run(args: ForwardArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) use background::stop_all_of;
+pub(crate) use kept::{Kept, State};

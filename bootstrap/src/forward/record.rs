@@ -4,7 +4,7 @@
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use wharf_registry::oci::Digest;
 
 use super::log;
 use super::way::Traffic;
-use crate::environment;
+use crate::environment::{self, is_at};
 use crate::exit::Code;
 use crate::kube::Target;
 
@@ -185,19 +185,6 @@ impl Entry {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
-    let (here, there) = (file.metadata(), std::fs::metadata(path));
-    matches!((here, there), (Ok(here), Ok(there)) if identity(&here) == identity(&there))
-}
-
-#[cfg(not(unix))]
-fn is_at(_file: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]

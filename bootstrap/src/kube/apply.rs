@@ -35,6 +35,24 @@ impl Kube {
         Ok(())
     }
 
+    /// Applies an object unless one of that name is there, which must be wharf's and stays as it is.
+    pub(crate) async fn make(&self, object: &DynamicObject) -> anyhow::Result<()> {
+        let (api, name) = self.api(object)?;
+        match is_ours(&api, &name, &title(object)).await? {
+            Some(true) => Ok(()),
+            _ => self.apply(object).await,
+        }
+    }
+
+    /// Whether wharf's namespace is there, and wharf's.
+    pub(crate) async fn has_namespace(&self) -> anyhow::Result<bool> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = api.get_metadata_opt(NAMESPACE).await;
+        let namespace = namespace.context("reading wharf's namespace")?;
+        let labels = namespace.and_then(|namespace| namespace.metadata.labels);
+        Ok(labels.is_some_and(|labels| labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER)))
+    }
+
     /// Deletes an object of wharf's. What is not there is deleted already; what is not wharf's stays.
     pub(crate) async fn delete(&self, object: &DynamicObject) -> anyhow::Result<()> {
         let (api, name) = self.api(object)?;

@@ -4,12 +4,13 @@
 //! kustomization and the Helm chart beside them are made of the same files (decision 008).
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, NODE_DATA, registry_host};
+use crate::names::{ENVIRONMENT, HOSTS_DIRECTORY, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
 
 /// The label that says which node a node is.
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -17,6 +18,7 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const NAMESPACE_FILE: &str = include_str!("../../../deploy/chart/manifests/namespace.yaml");
 const REGISTRY_FILE: &str = include_str!("../../../deploy/chart/manifests/registry.yaml");
 const SERVICE_FILE: &str = include_str!("../../../deploy/chart/manifests/service.yaml");
+const DATA_FILE: &str = include_str!("../../../deploy/chart/manifests/data.yaml");
 const RELAY_FILE: &str = include_str!("../../../deploy/chart/manifests/relay.yaml");
 const HOSTING_FILE: &str =
     include_str!("../../../deploy/chart/manifests/local-registry-hosting.yaml");
@@ -29,46 +31,130 @@ pub(crate) struct Manifests {
     pub(crate) image: String,
     /// The port of localhost.
     pub(crate) port: u16,
-    /// The owner of the data directory, user and group.
+    /// The registry's user and group, who can write to where the images are.
     pub(crate) owner: (u32, u32),
+    /// What keeps the images.
+    pub(crate) volume: Volume,
+    /// The node that alone has the images.
+    pub(crate) pinned_to: Option<String>,
     /// The node that the host's port leads to.
-    pub(crate) published_node: String,
+    pub(crate) published_node: Option<String>,
     /// The container through which it does, where the node itself publishes no port.
     pub(crate) guest: Option<String>,
-    /// Whether the images are on that node alone.
-    pub(crate) is_pinned: bool,
+    /// Whether the relays tell containerd where localhost is, because nobody else can.
+    pub(crate) tells_containerd: bool,
+}
+
+/// What keeps the images, as a pod has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Volume {
+    /// A directory that is on the nodes already.
+    Directory(PathBuf),
+    /// A directory of a node that the pod itself has to make, and to give to its user.
+    OwnDirectory(PathBuf),
+    /// A volume of the cluster's.
+    Claim,
+    /// The pod itself.
+    Empty,
+}
+
+impl Volume {
+    fn render(&self) -> Option<Value> {
+        let directory = |path: &Path, kind| json!({"path": path, "type": kind});
+        match self {
+            // It must be there: an empty one that the kubelet made would be a trap.
+            Self::Directory(path) => {
+                Some(json!({"name": "data", "hostPath": directory(path, "Directory")}))
+            }
+            Self::OwnDirectory(path) => {
+                Some(json!({"name": "data", "hostPath": directory(path, "DirectoryOrCreate")}))
+            }
+            Self::Claim => None,
+            Self::Empty => Some(json!({"name": "data", "emptyDir": {}})),
+        }
+    }
+
+    /// Whether the kubelet gives it to the registry's group. A directory's owner is what it is.
+    fn is_given(&self) -> bool {
+        matches!(self, Self::Claim | Self::Empty)
+    }
 }
 
 impl Manifests {
-    /// The registry and where it lives.
+    /// What the registry lives on, and what must not be applied again: a claim that is there may have been made larger.
+    pub(crate) fn ground(&self) -> anyhow::Result<(Vec<DynamicObject>, Vec<DynamicObject>)> {
+        let claim = match self.volume {
+            Volume::Claim => documents(DATA_FILE)?,
+            _ => Vec::new(),
+        };
+        Ok((typed(documents(NAMESPACE_FILE)?)?, typed(claim)?))
+    }
+
+    /// The registry.
     pub(crate) fn registry(&self) -> anyhow::Result<Vec<DynamicObject>> {
-        let mut objects = documents(NAMESPACE_FILE)?;
+        let mut objects = Vec::new();
         for mut object in documents(REGISTRY_FILE)? {
+            const POD: &str = "/spec/template/spec";
             set(
                 &mut object,
-                "/spec/template/spec/containers/0/image",
+                &format!("{POD}/containers/0/image"),
                 self.image.as_str(),
             )?;
-            // No group for the volume: the directory's owner is what it is.
-            set(
-                &mut object,
-                "/spec/template/spec/securityContext",
-                json!({"runAsUser": self.owner.0, "runAsGroup": self.owner.1}),
-            )?;
-            // It must be the host's directory, which outlives the cluster; an empty one of the node would be a trap.
-            set(
-                &mut object,
-                "/spec/template/spec/volumes/0",
-                json!({"name": "data", "hostPath": {"path": NODE_DATA, "type": "Directory"}}),
-            )?;
-            if self.is_pinned {
-                object["spec"]["template"]["spec"]["nodeSelector"] =
-                    json!({HOSTNAME: self.published_node});
+            let (user, group) = self.owner;
+            let mut context = json!({"runAsUser": user, "runAsGroup": group});
+            if self.volume.is_given() {
+                context["fsGroup"] = group.into();
+                context["fsGroupChangePolicy"] = "OnRootMismatch".into();
+            }
+            set(&mut object, &format!("{POD}/securityContext"), context)?;
+            if let Some(volume) = self.volume.render() {
+                set(&mut object, &format!("{POD}/volumes/0"), volume)?;
+            }
+            let pod = &mut object["spec"]["template"]["spec"];
+            if let Some(prepare) = self.prepare() {
+                pod["initContainers"] = json!([prepare]);
+            }
+            if let Some(node) = &self.pinned_to {
+                pod["nodeSelector"] = json!({HOSTNAME: node});
             }
             objects.push(object);
         }
         objects.extend(documents(SERVICE_FILE)?);
         typed(objects)
+    }
+
+    /// What has to be done to the volume, or known of it, before the registry has it.
+    fn prepare(&self) -> Option<Value> {
+        let mut args = vec![
+            "node".to_owned(),
+            "prepare".to_owned(),
+            "--data=/data".to_owned(),
+        ];
+        let mut context = json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        });
+        match self.volume {
+            Volume::Directory(_) | Volume::Empty => return None,
+            // The cluster's volumes may be on a network, which nobody says.
+            Volume::Claim => {}
+            Volume::OwnDirectory(_) => {
+                args.push(format!("--owner={}:{}", self.owner.0, self.owner.1));
+                // The kubelet has made it root's.
+                context["runAsUser"] = 0.into();
+                context["capabilities"]["add"] = json!(["CHOWN", "DAC_OVERRIDE"]);
+            }
+        }
+        Some(json!({
+            "name": "prepare",
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": args,
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+            "securityContext": context,
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }))
     }
 
     /// The relays, towards the registry's Service.
@@ -78,8 +164,13 @@ impl Manifests {
             "relay".to_owned(),
             format!("--port={}", self.port),
             format!("--to={registry}"),
-            format!("--published-node={}", self.published_node),
         ];
+        if let Some(node) = &self.published_node {
+            args.push(format!("--published-node={node}"));
+        }
+        if self.tells_containerd {
+            args.push("--hosts=/hosts".to_owned());
+        }
         if let Some(guest) = &self.guest {
             args.push(format!("--guest={guest}"));
         }
@@ -108,9 +199,11 @@ impl Manifests {
                     check.clone(),
                 )?;
             }
-            // `up` tells containerd itself, where it is known to listen.
-            take(object, "/spec/template/spec/containers/0", "volumeMounts")?;
-            take(object, "/spec/template/spec", "volumes")?;
+            if !self.tells_containerd {
+                // `up` does it from outside, where containerd is known to listen.
+                take(object, "/spec/template/spec/containers/0", "volumeMounts")?;
+                take(object, "/spec/template/spec", "volumes")?;
+            }
         }
         typed(objects)
     }
@@ -133,6 +226,79 @@ impl Manifests {
     /// What says that there is no registry.
     pub(crate) fn without_registry() -> anyhow::Result<Vec<DynamicObject>> {
         typed(documents(HELP_FILE)?)
+    }
+
+    /// All that runs in the cluster, as far as it is needed to delete it.
+    pub(crate) fn workloads() -> anyhow::Result<Vec<DynamicObject>> {
+        let files = [REGISTRY_FILE, SERVICE_FILE, RELAY_FILE];
+        let objects: Vec<Vec<Value>> =
+            files.into_iter().map(documents).collect::<Result<_, _>>()?;
+        typed(objects.concat())
+    }
+}
+
+/// What takes wharf's files off nodes that nobody can reach from outside: a pod on each.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaving {
+    /// wharf's own image.
+    pub(crate) image: String,
+    /// The port of localhost.
+    pub(crate) port: u16,
+}
+
+impl Leaving {
+    /// The component that these pods are.
+    pub(crate) const COMPONENT: &str = "leave";
+
+    /// The pod of one node; with a directory of images, those go as well.
+    pub(crate) fn pod(
+        &self,
+        name: &str,
+        node: &str,
+        data: Option<&Path>,
+    ) -> anyhow::Result<DynamicObject> {
+        let mut args = vec![
+            "node".to_owned(),
+            "leave".to_owned(),
+            format!("--port={}", self.port),
+            "--hosts=/hosts".to_owned(),
+        ];
+        let mut mounts = vec![json!({"name": "hosts", "mountPath": "/hosts"})];
+        let hosts = json!({"path": HOSTS_DIRECTORY, "type": "DirectoryOrCreate"});
+        let mut volumes = vec![json!({"name": "hosts", "hostPath": hosts})];
+        if let Some((parent, directory)) = data.and_then(|d| Some((d.parent()?, d.file_name()?))) {
+            // Nobody can remove the folder that is mounted, so the one above it is.
+            args.push(format!("--data=/parent/{}", directory.to_string_lossy()));
+            mounts.push(json!({"name": "parent", "mountPath": "/parent"}));
+            volumes.push(json!({"name": "parent", "hostPath": {"path": parent}}));
+        }
+        object(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels(Self::COMPONENT)},
+            "spec": {
+                "nodeName": node,
+                "tolerations": [{"operator": "Exists"}],
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": false,
+                "enableServiceLinks": false,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "leave",
+                    "image": self.image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": args,
+                    "securityContext": {
+                        "runAsUser": 0,
+                        "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true,
+                        "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
+                    },
+                    "volumeMounts": mounts,
+                }],
+                "volumes": volumes,
+            },
+        }))
     }
 }
 
@@ -212,9 +378,23 @@ mod tests {
             image: "docker.io/wharf/wharf:0.1.0-abc".into(),
             port: 5055,
             owner: (1000, 100),
-            published_node: "dev-control-plane".into(),
+            volume: Volume::Directory("/var/lib/wharf".into()),
+            pinned_to: None,
+            published_node: Some("dev-control-plane".into()),
             guest: None,
-            is_pinned: false,
+            tells_containerd: false,
+        }
+    }
+
+    /// Where nodes can't be reached: the registry's pod and the relay's.
+    fn existing(volume: Volume) -> Manifests {
+        Manifests {
+            image: "registry.example.com/wharf:0.1.0".into(),
+            owner: (65532, 65532),
+            volume,
+            published_node: None,
+            tells_containerd: true,
+            ..manifests()
         }
     }
 
@@ -222,7 +402,7 @@ mod tests {
     fn rendered_for_a_cluster_of_somebody_else() {
         let adopted = Manifests {
             guest: Some("dev.wharf".into()),
-            is_pinned: true,
+            pinned_to: Some("dev-control-plane".into()),
             ..manifests()
         };
         let registry = adopted.registry().unwrap();
@@ -238,23 +418,70 @@ mod tests {
         object.types.as_ref().map_or("", |types| &types.kind)
     }
 
+    fn render(manifests: &Manifests) -> String {
+        let (mut all, claim) = manifests.ground().unwrap();
+        all.extend(claim);
+        all.extend(manifests.registry().unwrap());
+        all.extend(manifests.relay("10.96.0.7:5000".parse().unwrap()).unwrap());
+        all.extend(manifests.hosting().unwrap());
+        serde_json::to_string_pretty(&all).unwrap()
+    }
+
+    /// What is another with each storage: the registry's pod, and a claim where there is one.
+    fn storage(manifests: &Manifests) -> String {
+        let (_, claim) = manifests.ground().unwrap();
+        let registry = manifests.registry().unwrap();
+        let pod = &registry[0].data["spec"]["template"]["spec"];
+        let parts = [
+            "securityContext",
+            "initContainers",
+            "nodeSelector",
+            "volumes",
+        ];
+        let pod: Vec<(&str, &Value)> = parts.iter().map(|part| (*part, &pod[*part])).collect();
+        serde_json::to_string_pretty(&json!({"claim": claim, "pod": pod})).unwrap()
+    }
+
     #[test]
     fn rendered() {
-        let mut all = manifests().registry().unwrap();
-        all.extend(
-            manifests()
-                .relay("10.96.0.7:5000".parse().unwrap())
-                .unwrap(),
-        );
-        all.extend(manifests().hosting().unwrap());
-        insta::assert_snapshot!(serde_json::to_string_pretty(&all).unwrap());
+        insta::assert_snapshot!(render(&manifests()));
+    }
+
+    #[test]
+    fn rendered_for_an_existing_cluster() {
+        insta::assert_snapshot!(render(&existing(Volume::Claim)));
+    }
+
+    #[test]
+    fn rendered_with_a_directory_of_a_node_out_of_reach() {
+        insta::assert_snapshot!(storage(&Manifests {
+            pinned_to: Some("node-1".into()),
+            ..existing(Volume::OwnDirectory("/srv/images".into()))
+        }));
+    }
+
+    #[test]
+    fn rendered_with_the_pod_alone() {
+        insta::assert_snapshot!(storage(&existing(Volume::Empty)));
+    }
+
+    #[test]
+    fn rendered_to_leave_a_node() {
+        let leaving = Leaving {
+            image: "registry.example.com/wharf:0.1.0".into(),
+            port: 5055,
+        };
+        let pod = leaving.pod("leave-0", "node-1", Some(Path::new("/srv/images")));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&pod.unwrap()).unwrap());
     }
 
     #[test]
     fn all_are_wharfs_and_nothing_is_tagged_latest() {
         let files = [
             NAMESPACE_FILE,
+            DATA_FILE,
             REGISTRY_FILE,
+            SERVICE_FILE,
             RELAY_FILE,
             HOSTING_FILE,
             HELP_FILE,

@@ -28,9 +28,11 @@ use crate::health::Health;
 use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, SERVICE_PORT};
 use crate::resolve::resolve;
 pub(crate) use forward::{Kind, Port, Target, Tunnel};
-pub(crate) use manifests::{Manifests, environment, probe_pod};
+pub(crate) use manifests::{Leaving, Manifests, Volume, environment, probe_pod};
 pub(crate) use wait::{Condition, wait_until};
 
+/// The label of the control plane's nodes.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// How long a connection may be silent before the API server is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -47,6 +49,10 @@ pub(crate) struct ClusterNode {
     pub(crate) name: String,
     /// What identifies it.
     pub(crate) uid: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) created: i64,
+    /// Whether it is one of the control plane's.
+    pub(crate) is_control_plane: bool,
     /// `amd64`, `arm64`.
     pub(crate) architecture: String,
     /// Whether its kubelet says that it can run pods.
@@ -63,7 +69,11 @@ impl Kube {
 
     /// Connects by a context of the user's own kubeconfig.
     pub(crate) async fn of_context(context: &str) -> anyhow::Result<Self> {
-        let kubeconfig = Kubeconfig::read().context("reading the kubeconfig")?;
+        let kubeconfig = Kubeconfig::read().map_err(|error| {
+            Code::Prerequisite.error(format!(
+                "the kubeconfig cannot be read ({error}): name one with KUBECONFIG, in which there is a context {context}"
+            ))
+        })?;
         if !kubeconfig
             .contexts
             .iter()
@@ -157,6 +167,15 @@ impl From<Node> for ClusterNode {
         Self {
             name: node.metadata.name.unwrap_or_default(),
             uid: node.metadata.uid.unwrap_or_default(),
+            created: node
+                .metadata
+                .creation_timestamp
+                .map(|time| time.0.as_second())
+                .unwrap_or_default(),
+            is_control_plane: node
+                .metadata
+                .labels
+                .is_some_and(|labels| labels.contains_key(CONTROL_PLANE)),
             architecture: status.node_info.unwrap_or_default().architecture,
             is_ready: conditions
                 .iter()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use tokio::time::{Instant, sleep};
@@ -16,6 +16,15 @@ use crate::names::{NAMESPACE, REGISTRY, RELAY};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a node may fail to get an image before it is taken for one that cannot: it tries a few times meanwhile.
+const PULL_PATIENCE: Duration = Duration::from_secs(30);
+/// What kubelets say then.
+const PULL_PROBLEMS: [&str; 4] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+];
 /// Lines of a failing container's log that are worth repeating.
 const LOG_LINES: i64 = 5;
 
@@ -28,17 +37,25 @@ pub(crate) enum Condition<'a> {
     RegistryReady,
     /// Every node's relay runs as applied, and reaches the registry.
     RelaysReady,
-    /// These pods of the proof have run to their end.
-    ProbesDone(&'a [String]),
+    /// These pods of one component have run to their end.
+    Done {
+        /// The component.
+        component: &'a str,
+        /// The pods' names.
+        pods: &'a [String],
+    },
+    /// No pod of these components is there any more.
+    Gone(&'a [&'a str]),
 }
 
-/// Waits until a condition is true. A time-out says what is in its way.
+/// Waits until a condition is true. A time-out says what is in its way; an image that cannot be had is not waited for so long.
 pub(crate) async fn wait_until(
     kube: &Kube,
     condition: Condition<'_>,
     limit: Duration,
 ) -> anyhow::Result<()> {
     let end = Instant::now() + limit;
+    let mut failing_since = None;
     loop {
         // A control plane that is just starting refuses and resets: that, too, is waited out.
         let missing = match kube.missing(condition).await {
@@ -53,11 +70,36 @@ pub(crate) async fn wait_until(
                 limit.as_secs()
             )));
         }
+        if let Some(problem) = kube.unpullable(condition).await {
+            let since: &mut Instant = failing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PULL_PATIENCE {
+                return Err(Code::Prerequisite.error(problem));
+            }
+        }
         sleep(PAUSE).await;
     }
 }
 
 impl Kube {
+    /// What keeps the pods of a component from their image, if that is what they wait for.
+    async fn unpullable(&self, condition: Condition<'_>) -> Option<String> {
+        let component = match condition {
+            Condition::RegistryReady => "registry",
+            Condition::RelaysReady => "relay",
+            Condition::NodesReady(_) | Condition::Done { .. } | Condition::Gone(_) => return None,
+        };
+        let pods = self.pods(component).await.ok()?;
+        let pod = pods.iter().find(|pod| is_unpullable(pod))?;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let image = waits_for(pod).map(|container| container.image.as_str());
+        Some(format!(
+            "node {} cannot get wharf's image {}: {}: name one with --image that the nodes have or can pull",
+            node.unwrap_or_default(),
+            image.unwrap_or_default(),
+            complaint(pod)
+        ))
+    }
+
     /// What a condition still lacks.
     pub(crate) async fn missing(&self, condition: Condition<'_>) -> anyhow::Result<Option<String>> {
         match condition {
@@ -97,15 +139,23 @@ impl Kube {
                 Ok((!is_done)
                     .then(|| format!("{} of {wanted} relays are ready", status.number_ready)))
             }
-            Condition::ProbesDone(names) => {
+            Condition::Gone(components) => {
+                let mut left = Vec::new();
+                for component in components {
+                    let pods = self.pods(component).await?;
+                    left.extend(pods.into_iter().filter_map(|pod| pod.metadata.name));
+                }
+                Ok((!left.is_empty()).then(|| format!("still to end: {}", left.join(", "))))
+            }
+            Condition::Done { component, pods } => {
                 let done: BTreeSet<String> = self
-                    .pods("probe")
+                    .pods(component)
                     .await?
                     .into_iter()
                     .filter(has_succeeded)
                     .filter_map(|pod| pod.metadata.name)
                     .collect();
-                let missing: Vec<&str> = names
+                let missing: Vec<&str> = pods
                     .iter()
                     .filter(|name| !done.contains(*name))
                     .map(String::as_str)
@@ -137,10 +187,10 @@ impl Kube {
     /// What the pods behind a condition complain about: a line each, after a line break.
     async fn complaints(&self, condition: Condition<'_>) -> anyhow::Result<String> {
         let component = match condition {
-            Condition::NodesReady(_) => return Ok(String::new()),
+            Condition::NodesReady(_) | Condition::Gone(_) => return Ok(String::new()),
             Condition::RegistryReady => "registry",
             Condition::RelaysReady => "relay",
-            Condition::ProbesDone(_) => "probe",
+            Condition::Done { component, .. } => component,
         };
         let mut lines = String::new();
         for pod in self
@@ -150,7 +200,8 @@ impl Kube {
             .filter(|pod| !is_ready(pod) && !has_succeeded(pod))
         {
             let name = pod.metadata.name.clone().unwrap_or_default();
-            let log = self.log(&name).await.unwrap_or_default();
+            let container = waits_for(&pod).map(|container| container.name.clone());
+            let log = self.log(&name, container).await.unwrap_or_default();
             lines.push_str(&format!(
                 "\n  pod {NAMESPACE}/{name}: {}{log}",
                 complaint(&pod)
@@ -159,12 +210,13 @@ impl Kube {
         Ok(lines)
     }
 
-    async fn log(&self, pod: &str) -> anyhow::Result<String> {
+    async fn log(&self, pod: &str, container: Option<String>) -> anyhow::Result<String> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let log = api
             .logs(
                 pod,
                 &LogParams {
+                    container,
                     tail_lines: Some(LOG_LINES),
                     ..LogParams::default()
                 },
@@ -192,17 +244,29 @@ fn has_succeeded(pod: &Pod) -> bool {
         == Some("Succeeded")
 }
 
+fn is_unpullable(pod: &Pod) -> bool {
+    let state = waits_for(pod).and_then(|container| container.state.as_ref());
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+    reason.is_some_and(|reason| PULL_PROBLEMS.contains(&reason))
+}
+
+/// The container that a pod waits for: one of those that come first, or else the first of the others.
+fn waits_for(pod: &Pod) -> Option<&ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let mut first = status.init_container_statuses.iter().flatten();
+    let mut others = status.container_statuses.iter().flatten();
+    first
+        .find(|container| !container.ready)
+        .or_else(|| others.next())
+}
+
 /// Why a pod does not run: what its container waits for or died of, or why it was not placed.
 fn complaint(pod: &Pod) -> String {
     let Some(status) = &pod.status else {
         return "not seen by any node".to_owned();
     };
-    let container = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .next()
-        .and_then(|container| container.state.as_ref());
+    let container = waits_for(pod).and_then(|container| container.state.as_ref());
     if let Some(waiting) = container.and_then(|state| state.waiting.as_ref()) {
         return [waiting.reason.as_deref(), waiting.message.as_deref()]
             .into_iter()
@@ -247,12 +311,18 @@ mod tests {
             }]})
         };
         let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "no such host"}});
-        assert_eq!(
-            complaint(&pod(state(waiting))),
-            "ErrImagePull: no such host"
-        );
+        let unpullable = pod(state(waiting));
+        assert_eq!(complaint(&unpullable), "ErrImagePull: no such host");
+        assert!(is_unpullable(&unpullable));
+        let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+        assert!(!is_unpullable(&pod(state(creating))));
         let ended = json!({"terminated": {"exitCode": 3}});
-        assert_eq!(complaint(&pod(state(ended))), "ended with 3");
+        assert_eq!(complaint(&pod(state(ended.clone()))), "ended with 3");
+        let mut refused = state(json!({"waiting": {"reason": "PodInitializing"}}));
+        refused["initContainerStatuses"] = json!([{
+            "name": "prepare", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": ended,
+        }]);
+        assert_eq!(complaint(&pod(refused)), "ended with 3");
         let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"}]});
         assert_eq!(complaint(&pod(unplaced)), "0/1 nodes are available");
         assert_eq!(complaint(&pod(json!({"phase": "Pending"}))), "Pending");

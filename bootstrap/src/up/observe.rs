@@ -1,21 +1,25 @@
 //! What is there: the found half of a plan.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use futures_util::future::try_join_all;
 use kube::config::{Cluster as KubeCluster, Kubeconfig};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::nodes;
 use crate::cli::UpArgs;
 use crate::cluster::{Cluster, ClusterName, Node, Provider};
-use crate::docker::Docker;
 use crate::environment::{self, Home, Record, Stage};
+use crate::exit::Code;
 use crate::image::NodeBinary;
 use crate::kube::{ClusterNode, Kube};
 use crate::names::{ADOPTED_BY, CREATED_BY, MANAGER, NODE_DATA};
 use crate::plan::{DEFAULT_PORT, Found, Ours, Remembered};
+use crate::storage::Storage;
 
 /// A control plane that does not answer within this is not there yet.
 const API_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,34 +38,51 @@ pub(super) struct Observed {
 /// Looks at everything, and changes nothing.
 pub(super) async fn observe(
     args: &UpArgs,
-    docker: &Docker,
+    name: &ClusterName,
     cluster: &dyn Cluster,
     home: &Home,
 ) -> anyhow::Result<Observed> {
     let record = home.read()?;
     let nodes = cluster.nodes().await?;
-    let api = if nodes.is_empty() {
-        None
-    } else {
-        Api::ask(cluster).await
+    let api = match (nodes.is_empty(), cluster.engine()) {
+        (true, _) => None,
+        // A cluster that stands still or is only starting has nothing to say.
+        (false, Some(_)) => Api::ask(cluster).await.ok(),
+        // Of others nothing is known but what they say.
+        (false, None) => Some(Api::ask(cluster).await?),
     };
     if let Some(api) = &api {
-        let name = args.cluster.name.as_str();
+        let name = name.as_str();
         let recorded = record.as_ref().map(|record| record.port);
         let port = args.port.or(recorded).unwrap_or(DEFAULT_PORT);
         api.kube.require_node_port(port, name).await?;
     }
     // A cluster that does not exist, or does not run, will have the architecture of its engine.
-    let architecture = match api.as_ref().and_then(|api| api.nodes.first()) {
-        Some(node) => node.architecture.clone(),
-        None => docker.architecture().await?,
+    let node = api.as_ref().and_then(|api| api.nodes.first());
+    let architecture = match (node, cluster.engine()) {
+        (Some(node), _) => node.architecture.clone(),
+        (None, Some(docker)) => docker.architecture().await?,
+        (None, None) => {
+            let context = cluster.context();
+            let text = format!("the cluster of context {context} has no nodes: add one");
+            return Err(Code::Unhealthy.error(text));
+        }
     };
     // Before anything is made: a program that cannot run on the nodes is refused now.
     let binary = match args.image {
-        None => Some(NodeBinary::read(args.node_binary.clone(), &architecture).await?),
-        Some(_) => None,
+        None if cluster.provider().reaches_nodes() => {
+            Some(NodeBinary::read(args.node_binary.clone(), &architecture).await?)
+        }
+        _ => None,
     };
-    let (found, recovered) = find(args, cluster, record, nodes, api, binary.as_ref()).await?;
+    let looked = Looked {
+        args,
+        name,
+        cluster,
+        nodes,
+        api,
+    };
+    let (found, recovered) = looked.find(record, binary.as_ref()).await?;
     Ok(Observed {
         found,
         recovered,
@@ -70,89 +91,185 @@ pub(super) async fn observe(
     })
 }
 
-async fn find(
-    args: &UpArgs,
-    cluster: &dyn Cluster,
-    record: Option<Record>,
+/// What was seen of a cluster, before it is known whose it is.
+struct Looked<'a> {
+    args: &'a UpArgs,
+    name: &'a ClusterName,
+    cluster: &'a dyn Cluster,
     nodes: Vec<Node>,
     api: Option<Api>,
-    binary: Option<&NodeBinary>,
-) -> anyhow::Result<(Found, Option<Record>)> {
-    let name = &args.cluster.name;
-    let mut recovered = None;
-    if nodes.is_empty() {
-        return Ok((Found::Nothing(remembered(record, name)?), None));
-    }
-    if record
-        .as_ref()
-        .is_some_and(|record| record.left_half_made(&nodes))
-    {
-        return Ok((Found::HalfMade(remembered(record, name)?), None));
-    }
-    let record = match record.filter(|record| record.is_of(&nodes)) {
-        Some(record) => Some(record),
-        // Another home, or a lost one: the cluster itself knows.
-        None => {
-            let provider = cluster.provider();
-            recovered = api
-                .as_ref()
-                .and_then(|api| recover(api, args, provider, &nodes));
-            recovered.clone()
+}
+
+impl Looked<'_> {
+    async fn find(
+        self,
+        record: Option<Record>,
+        binary: Option<&NodeBinary>,
+    ) -> anyhow::Result<(Found, Option<Record>)> {
+        let nodes = &self.nodes;
+        if nodes.is_empty() {
+            return Ok((Found::Nothing(remembered(record, self.name)?), None));
         }
-    };
-    let is_foreign = record.is_none();
-    let (is_adopted, port, data, arguments) = match record {
-        Some(record) => (
-            record.is_adopted(),
-            record.port,
-            record.data,
-            record.arguments,
-        ),
-        None => (
-            true,
-            args.port.unwrap_or(DEFAULT_PORT),
-            NODE_DATA.into(),
-            Vec::new(),
-        ),
-    };
-    if is_foreign && !args.adopt {
-        return Ok((Found::Foreign(Ours::default()), None));
-    }
-    let image = args
-        .image
-        .is_none()
-        .then(|| binary.map(NodeBinary::image_name))
-        .flatten();
-    let (mut without_image, mut without_hosts) = (Vec::new(), Vec::new());
-    if nodes.iter().all(|node| node.is_running) {
-        let looked = nodes
-            .iter()
-            .map(|node| nodes::inspect(cluster, &node.name, image.as_deref(), port));
-        for (node, equipment) in nodes.iter().zip(try_join_all(looked).await?) {
-            without_image.extend((!equipment.has_image).then(|| node.name.clone()));
-            // Where wharf has not told containerd so itself, it may read no such file; then none is written.
-            let is_told = !is_adopted && cluster.provider() == Provider::Kind;
-            let is_read = is_told || nodes::reads_hosts(cluster, &node.name).await?;
-            without_hosts.extend((is_read && !equipment.has_hosts).then(|| node.name.clone()));
-        }
-    }
-    let ours = Ours {
-        is_adopted,
-        port,
-        data,
-        arguments,
-        has_context: api
+        if record
             .as_ref()
-            .is_some_and(|api| has_context(&cluster.context(), &api.kubeconfig)),
-        is_proved: api.as_ref().is_some_and(Api::is_proved),
-        nodes,
-        without_image,
-        without_hosts,
-    };
-    Ok(match is_foreign {
-        true => (Found::Foreign(ours), None),
-        false => (Found::Ours(ours), recovered),
-    })
+            .is_some_and(|record| record.left_half_made(nodes))
+        {
+            return Ok((Found::HalfMade(remembered(record, self.name)?), None));
+        }
+        let (live, former) = match record {
+            Some(record) if record.is_of(nodes) => (Some(record), None),
+            other => (None, other),
+        };
+        if let Some(live) = live {
+            return Ok((Found::Ours(self.ours(live, binary).await?), None));
+        }
+        // Another home, or a lost one: the cluster itself knows.
+        if let Some(recovered) = self.recover()? {
+            let ours = self.ours(recovered.clone(), binary).await?;
+            return Ok((Found::Ours(ours), Some(recovered)));
+        }
+        if !self.args.adopt {
+            return Ok((Found::Foreign(Ours::default()), None));
+        }
+        let found = self.ours(self.foreign(former), binary).await?;
+        Ok((Found::Foreign(found), None))
+    }
+
+    /// What a cluster of somebody else gets where nothing else is said: what it had before, if it is known that it had something.
+    fn foreign(&self, former: Option<Record>) -> Record {
+        let provider = self.cluster.provider();
+        let former = former.filter(|former| former.provider == provider);
+        let storage = match provider.reaches_nodes() {
+            true => Storage::Host,
+            false => Storage::Pvc,
+        };
+        let stage = Stage::Adopted {
+            first_node: String::new(),
+        };
+        let data = PathBuf::from(NODE_DATA);
+        let (port, storage, data, node, image) = match former {
+            Some(former) if !provider.reaches_nodes() => (
+                former.port,
+                former.storage,
+                former.data,
+                former.node,
+                former.image,
+            ),
+            _ => (DEFAULT_PORT, storage, data, None, None),
+        };
+        Record {
+            name: self.name.clone(),
+            provider,
+            stage,
+            port: self.args.port.unwrap_or(port),
+            nodes: 0,
+            storage,
+            data,
+            context: None,
+            node,
+            image,
+            kubernetes_image: None,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// How far a cluster is from what it should be.
+    async fn ours(&self, record: Record, binary: Option<&NodeBinary>) -> anyhow::Result<Ours> {
+        let (cluster, port) = (self.cluster, record.port);
+        let is_adopted = record.is_adopted();
+        let image = self
+            .args
+            .image
+            .is_none()
+            .then(|| binary.map(NodeBinary::image_name))
+            .flatten();
+        let (mut without_image, mut without_hosts) = (Vec::new(), Vec::new());
+        if self.nodes.iter().all(|node| node.is_running) {
+            let looked = self
+                .nodes
+                .iter()
+                .map(|node| nodes::inspect(cluster, &node.name, image.as_deref(), port));
+            for (node, equipment) in self.nodes.iter().zip(try_join_all(looked).await?) {
+                without_image.extend((!equipment.has_image).then(|| node.name.clone()));
+                // Where wharf has not told containerd so itself, it may read no such file; then none is written.
+                let is_told = !is_adopted && cluster.provider() == Provider::Kind;
+                let is_read = is_told || nodes::reads_hosts(cluster, &node.name).await?;
+                without_hosts.extend((is_read && !equipment.has_hosts).then(|| node.name.clone()));
+            }
+        }
+        let api = self.api.as_ref();
+        Ok(Ours {
+            is_adopted,
+            port,
+            storage: record.storage,
+            data: record.data,
+            node: record.node,
+            image: record.image,
+            arguments: record.arguments,
+            has_context: api.is_some_and(|api| has_context(&cluster.context(), &api.kubeconfig)),
+            is_proved: api.is_some_and(Api::is_proved),
+            nodes: self.nodes.clone(),
+            without_image,
+            without_hosts,
+        })
+    }
+
+    /// The host's record, from the cluster's.
+    fn recover(&self) -> anyhow::Result<Option<Record>> {
+        let Some(api) = &self.api else {
+            return Ok(None);
+        };
+        let said = &api.environment;
+        if !is_used_by_wharf(said) {
+            return Ok(None);
+        }
+        require_same_way(said, self.cluster)?;
+        Ok(self.record_of(said))
+    }
+
+    fn record_of(&self, said: &BTreeMap<String, String>) -> Option<Record> {
+        let first_node = self.nodes.first()?.id.clone();
+        let stage = match said.get(ADOPTED_BY) {
+            Some(_) => Stage::Adopted { first_node },
+            None => Stage::Created { first_node },
+        };
+        let provider = self.cluster.provider();
+        // Words that this wharf does not know are a newer one's.
+        let storage = match said.get("storage") {
+            Some(word) => serde_json::from_value(json!(word)).ok()?,
+            None => Storage::Host,
+        };
+        Some(Record {
+            name: self.name.clone(),
+            provider,
+            stage,
+            port: said.get("port")?.parse().ok()?,
+            nodes: u16::try_from(self.nodes.len()).ok()?,
+            storage,
+            data: said.get("data").map(PathBuf::from).unwrap_or_default(),
+            context: (!provider.reaches_nodes()).then(|| self.cluster.context()),
+            node: said.get("node").cloned(),
+            image: said.get("image").cloned(),
+            kubernetes_image: None,
+            arguments: Vec::new(),
+        })
+    }
+}
+
+/// Fails on a cluster whose registry was put there from its other side: what publishes the port, and what is on the nodes, would be
+/// taken away from under it.
+fn require_same_way(said: &BTreeMap<String, String>, cluster: &dyn Cluster) -> anyhow::Result<()> {
+    let is_by_api = said.get("provider").is_some_and(|by| by == "existing");
+    let context = cluster.context();
+    match (is_by_api, cluster.provider().reaches_nodes()) {
+        (false, false) => Err(Code::Conflict.error(format!(
+            "the cluster of context {context} has a registry of wharf's that was brought up where its nodes can be reached: use `wharf` there, and here `wharf forward start --provider existing --context {context}`"
+        ))),
+        (true, true) => Err(Code::Conflict.error(format!(
+            "this cluster has a registry of wharf's that was brought up by its API alone: go on with `--provider existing --context {context}`"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What the host's record says of a cluster that is to be made. Wishes are those of a run that did not finish.
@@ -162,11 +279,13 @@ fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Reme
             stage: Stage::Intended { .. },
             port,
             nodes,
+            storage,
             data,
             kubernetes_image,
             arguments,
             ..
         }) => Remembered {
+            storage,
             data,
             port: Some(port),
             nodes: Some(nodes),
@@ -174,6 +293,7 @@ fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Reme
             arguments,
         },
         Some(record) => Remembered {
+            storage: record.storage,
             data: record.data,
             arguments: record.arguments,
             ..Remembered::default()
@@ -194,8 +314,8 @@ struct Api {
 }
 
 impl Api {
-    /// Asks; a cluster that stands still or is only starting has nothing to say.
-    async fn ask(cluster: &dyn Cluster) -> Option<Self> {
+    /// Asks.
+    async fn ask(cluster: &dyn Cluster) -> anyhow::Result<Self> {
         let ask = async {
             let kubeconfig = cluster.kubeconfig().await?;
             let kube = Kube::connect(&kubeconfig).await?;
@@ -207,7 +327,8 @@ impl Api {
                 environment,
             })
         };
-        timeout(API_PATIENCE, ask).await.ok()?.ok()
+        let said = timeout(API_PATIENCE, ask).await;
+        said.context("the cluster's API does not answer")?
     }
 
     fn is_proved(&self) -> bool {
@@ -222,26 +343,6 @@ impl Api {
                 .iter()
                 .all(|node| proved.contains(&node.uid.as_str()))
     }
-}
-
-/// The host's record, from the cluster's.
-fn recover(api: &Api, args: &UpArgs, provider: Provider, nodes: &[Node]) -> Option<Record> {
-    let first_node = nodes.first()?.id.clone();
-    let stage = match api.environment.get(ADOPTED_BY) {
-        Some(_) => Stage::Adopted { first_node },
-        None if is_made_by_wharf(&api.environment) => Stage::Created { first_node },
-        None => return None,
-    };
-    Some(Record {
-        name: args.cluster.name.clone(),
-        provider,
-        stage,
-        port: api.environment.get("port")?.parse().ok()?,
-        nodes: u16::try_from(nodes.len()).ok()?,
-        data: api.environment.get("data")?.into(),
-        kubernetes_image: None,
-        arguments: Vec::new(),
-    })
 }
 
 /// Whether a cluster says of itself that wharf made it.

@@ -58,7 +58,11 @@ impl Proof<'_> {
             self.kube.apply(&probe_pod(pod, node, reference)?).await?;
         }
         let names: Vec<String> = pods.iter().map(|(pod, _)| pod.clone()).collect();
-        wait_until(self.kube, Condition::ProbesDone(&names), limit).await
+        let done = Condition::Done {
+            component: "probe",
+            pods: &names,
+        };
+        wait_until(self.kube, done, limit).await
     }
 
     /// What is left behind does no harm, so that nothing here may fail the proof.

@@ -64,6 +64,34 @@ fn a_dry_run_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn images_may_be_kept_elsewhere() -> Result<()> {
+    let place = Place::new("cli-storage")?;
+    for (storage, words) in [
+        ("pvc", "claim wharf-system/data"),
+        ("emptydir", "the registry's pod alone"),
+        ("host:/srv/images", "images in /srv/images"),
+    ] {
+        let plan = ["up", "--dry-run", "--port=5999", "--storage", storage];
+        let text = said(&mut place.cluster.wharf(&plan)?)?;
+        ensure!(text.contains(words), "{storage}: {text}");
+        // Said twice, it must be the same.
+        let both = [&plan[..], &["--data=/srv/images"]].concat();
+        match storage.starts_with("host:") {
+            true => drop(said(&mut place.cluster.wharf(&both)?)?),
+            false => {
+                let text = refused(&mut place.cluster.wharf(&both)?, 2)?;
+                ensure!(text.contains("leave one of them out"), "{text}");
+            }
+        }
+    }
+    // In a cluster of somebody else a directory is a node's, which this machine need not have.
+    let adopt = ["up", "--adopt", "--data=/srv/images"];
+    let done = place.cluster.wharf(&adopt)?.output()?;
+    ensure!(done.status.code() == Some(2), "{done:?}");
+    place.is_untouched()
+}
+
+#[test]
 fn a_cluster_that_is_not_there() -> Result<()> {
     let place = Place::new("cli-none")?;
     let text = refused(&mut place.cluster.wharf(&["status"])?, 5)?;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod engine;
+mod existing;
 mod port;
 mod project;
 mod provider;

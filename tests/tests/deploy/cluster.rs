@@ -8,11 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wharf_tests::bed::{Bed, Cluster, Tool};
+use wharf_tests::by_hand::{build, load, make_volume};
 use wharf_tests::command::{self, say};
 use wharf_tests::wharf;
 
 use crate::action::Job;
-use crate::container::{build, settings};
+use crate::container::settings;
 use crate::objects::{Difference, Objects};
 use crate::{DEPLOY, LONG};
 
@@ -241,20 +242,12 @@ fn the_kustomization(world: &mut World) -> Result<()> {
     world.clear()?;
     let (image, nodes) = (world.built(), world.cluster.nodes()?);
     let (repository, tag) = image.rsplit_once(':').context("no tag")?;
-    let mut load = world.cluster.command("kind");
-    load.args([
-        "load",
-        "docker-image",
-        &image,
-        "--name",
-        world.cluster.name(),
-    ]);
-    command::output(&mut load, LONG)?;
+    load(&world.cluster, &image)?;
     let hosts = "/etc/containerd/certs.d";
     world
         .cluster
         .docker(&["exec", &nodes[0], "rm", "-rf", hosts])?;
-    world.make_volume(&nodes[0])?;
+    make_volume(&world.cluster, &nodes[0])?;
 
     let own = world.cluster.dir().join("own");
     std::fs::create_dir_all(&own)?;
@@ -355,42 +348,6 @@ impl World {
             .kubectl(&[&["delete", gone], &hosting[..]].concat())?;
         self.cluster
             .kubectl(&["delete", gone, "namespace", "wharf-system"])?;
-        Ok(())
-    }
-
-    /// A volume for the claim, where nobody makes one that the registry's user can write to: the bed's own nodes have the provisioner
-    /// of Kubernetes' tests, whose volumes are root's.
-    fn make_volume(&self, node: &str) -> Result<()> {
-        let classes = self.cluster.get(&["storageclasses"])?;
-        let class = classes["items"].get(0).unwrap_or(&Value::Null);
-        if !class.is_null() && class["provisioner"] != "kubernetes.io/host-path" {
-            return Ok(());
-        }
-        let path = "/var/wharf-test-volume";
-        let make = [
-            "exec",
-            node,
-            "install",
-            "--directory",
-            "--owner=65532",
-            path,
-        ];
-        self.cluster.docker(&make)?;
-        let volume = json!({
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": "wharf-test"},
-            "spec": {
-                "capacity": {"storage": "20Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": class["metadata"]["name"],
-                "hostPath": {"path": path, "type": "Directory"},
-            },
-        });
-        let file = self.cluster.dir().join("volume.json");
-        std::fs::write(&file, volume.to_string())?;
-        self.cluster
-            .kubectl(&["apply", "--filename", &file.display().to_string()])?;
         Ok(())
     }
 

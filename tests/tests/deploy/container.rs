@@ -5,22 +5,11 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster, Tool};
+use wharf_tests::by_hand::build;
 use wharf_tests::http::Connection;
 use wharf_tests::talk::{self, until};
-use wharf_tests::wharf;
 
-use crate::{DEPLOY, LONG};
-
-/// Builds the image from a folder that has the program and nothing else.
-pub(crate) fn build(cluster: &Cluster, tag: &str) -> Result<()> {
-    let context = cluster.dir().join("context");
-    std::fs::create_dir_all(&context)?;
-    std::fs::copy(wharf::binary()?, context.join("wharf"))?;
-    let file = format!("{DEPLOY}/Containerfile");
-    let context = context.display().to_string();
-    cluster.docker(&["build", "--file", &file, "--tag", tag, &context])?;
-    Ok(())
-}
+use crate::LONG;
 
 /// What an image is run with, as docker has it.
 pub(crate) fn settings(cluster: &Cluster, image: &str) -> Result<Value> {

@@ -60,6 +60,13 @@ pub(super) fn context(name: &ClusterName) -> String {
     name.to_string()
 }
 
+/// The profile of the docker driver that a context belongs to.
+pub(super) fn cluster_of(context: &str) -> Option<ClusterName> {
+    let name = context.parse().ok()?;
+    let profile = Profile::read(&name).ok()??;
+    (profile.driver() == DRIVER).then_some(name)
+}
+
 /// Whether minikube keeps a profile of that name.
 pub(super) fn has_profile(name: &ClusterName) -> bool {
     matches!(Profile::read(name), Ok(Some(_)))
@@ -114,7 +121,7 @@ impl Minikube {
         let profile = Profile::read(&self.name)?;
         match &profile {
             Some(profile) if profile.driver() != DRIVER => Err(Code::Conflict.error(format!(
-                "minikube's profile {} is one of its {} driver, and wharf works with the docker driver: choose another name with --name, or reach it with `wharf forward --context {}`",
+                "minikube's profile {} is one of its {} driver, and wharf works with the docker driver: choose another name with --name, or reach it as an existing one with `wharf up --provider existing --context {}`",
                 self.name, profile.driver(), self.name
             ))),
             _ => Ok(profile),
@@ -155,6 +162,10 @@ impl Minikube {
 impl Cluster for Minikube {
     fn provider(&self) -> Provider {
         Provider::Minikube
+    }
+
+    fn engine(&self) -> Option<&Docker> {
+        Some(&self.docker)
     }
 
     fn context(&self) -> String {

@@ -1,8 +1,10 @@
-//! The nodes' side: wharf's image in what runs their containers, and what `localhost:PORT` means to it.
+//! The nodes' side: wharf's image in what runs their containers, and what `localhost:PORT` means to it. Nodes out of reach have the
+//! image by themselves, and the relay tells their containerd.
 
 mod containerd;
 mod dockerd;
 
+use anyhow::bail;
 use bytes::Bytes;
 use wharf_registry::oci::Digest;
 
@@ -26,7 +28,7 @@ pub(super) async fn inspect(
     let has_hosts = match cluster.runtime()? {
         Runtime::Containerd => containerd::has_hosts(cluster, node, port).await?,
         // It takes whatever speaks plain HTTP on loopback.
-        Runtime::Docker => true,
+        Runtime::Docker | Runtime::OutOfReach => true,
     };
     let has_image = match image {
         Some(image) => has_image(cluster, node, image).await?,
@@ -47,6 +49,7 @@ pub(super) async fn has_image(
     match cluster.runtime()? {
         Runtime::Containerd => containerd::has_image(cluster, node, image).await,
         Runtime::Docker => dockerd::has_image(cluster, node, image).await,
+        Runtime::OutOfReach => Ok(true),
     }
 }
 
@@ -60,6 +63,7 @@ pub(super) async fn import(
     match cluster.runtime()? {
         Runtime::Containerd => containerd::import(cluster, node, image, archive).await,
         Runtime::Docker => dockerd::import(cluster, node, archive).await,
+        Runtime::OutOfReach => bail!("no image can be brought to {node}"),
     }
 }
 
@@ -71,7 +75,7 @@ pub(super) async fn write_hosts(
 ) -> anyhow::Result<()> {
     match cluster.runtime()? {
         Runtime::Containerd => containerd::write_hosts(cluster, node, port).await,
-        Runtime::Docker => Ok(()),
+        Runtime::Docker | Runtime::OutOfReach => Ok(()),
     }
 }
 
@@ -79,7 +83,7 @@ pub(super) async fn write_hosts(
 pub(super) async fn reads_hosts(cluster: &dyn Cluster, node: &str) -> anyhow::Result<bool> {
     match cluster.runtime()? {
         Runtime::Containerd => containerd::reads_hosts(cluster, node).await,
-        Runtime::Docker => Ok(false),
+        Runtime::Docker | Runtime::OutOfReach => Ok(false),
     }
 }
 
@@ -91,7 +95,7 @@ pub(crate) async fn forget_hosts(
 ) -> anyhow::Result<()> {
     match cluster.runtime()? {
         Runtime::Containerd => containerd::forget_hosts(cluster, node, port).await,
-        Runtime::Docker => Ok(()),
+        Runtime::Docker | Runtime::OutOfReach => Ok(()),
     }
 }
 
@@ -104,6 +108,7 @@ pub(crate) async fn forget_image(
     match cluster.runtime()? {
         Runtime::Containerd => containerd::forget_image(cluster, node, port).await,
         Runtime::Docker => dockerd::forget_image(cluster, node, port).await,
+        Runtime::OutOfReach => Ok(()),
     }
 }
 
@@ -117,6 +122,7 @@ pub(super) async fn remove_image(
     match cluster.runtime()? {
         Runtime::Containerd => containerd::remove_image(cluster, node, repository, config).await,
         Runtime::Docker => dockerd::remove_images(cluster, node, &[repository.to_owned()]).await,
+        Runtime::OutOfReach => Ok(()),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Taking the steps. Each looks first, so that it can be taken again.
 
+mod install;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
-use serde_json::json;
 use tokio::time::{Instant, sleep};
 use wharf_registry::client::Client;
 use wharf_registry::oci::{Name, Reference};
@@ -14,15 +15,16 @@ use super::host::{ask_host, describe};
 use super::observe::{Observed, has_context};
 use super::{nodes, prove};
 use crate::cli::UpArgs;
-use crate::cluster::{Cluster, Spec};
+use crate::cluster::{Cluster, ClusterName, Entrance, Spec};
 use crate::data;
 use crate::docker::Docker;
 use crate::door::{self, Door};
 use crate::environment::{self, Home, Record, Stage};
 use crate::exit::Code;
+use crate::forward::{Kept, State};
 use crate::image::{Image, NodeBinary};
-use crate::kube::{Condition, Kube, Manifests, environment, wait_until};
-use crate::names::{ADOPTED_BY, CREATED_BY, IMAGE_REPOSITORY, MANAGER, NODE_DATA};
+use crate::kube::{Condition, Kube, wait_until};
+use crate::names::IMAGE_REPOSITORY;
 use crate::plan::{Nodes, Plan, Step};
 use crate::port;
 
@@ -36,8 +38,8 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
 /// A run of `wharf up`, in the middle of its steps.
 pub(super) struct Run<'a> {
     args: &'a UpArgs,
+    name: &'a ClusterName,
     plan: &'a Plan,
-    docker: Docker,
     cluster: &'a dyn Cluster,
     home: &'a Home,
     architecture: String,
@@ -49,8 +51,8 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(super) fn new(
         args: &'a UpArgs,
+        name: &'a ClusterName,
         plan: &'a Plan,
-        docker: Docker,
         cluster: &'a dyn Cluster,
         home: &'a Home,
         observed: Observed,
@@ -62,8 +64,8 @@ impl<'a> Run<'a> {
         } = observed;
         Self {
             args,
+            name,
             plan,
-            docker,
             cluster,
             home,
             architecture,
@@ -81,6 +83,7 @@ impl<'a> Run<'a> {
             Step::Adopt => self.adopt().await,
             Step::MakeDataDirectory => self.make_data_directory().await,
             Step::OpenDoor => self.open_door().await,
+            Step::Forward => self.forward().start().await,
             Step::StartNodes(nodes) => self.start_nodes(nodes).await,
             Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
@@ -99,11 +102,11 @@ impl<'a> Run<'a> {
     /// - after it: the intent, and perhaps nodes younger than it, which the next run deletes and makes anew;
     /// - after the record: a whole cluster, which the next run goes on with.
     async fn create_cluster(&mut self) -> anyhow::Result<()> {
-        if self.plan.has_door() {
+        if self.plan.entrance() == Entrance::Door {
             // One that is left of a cluster that was deleted without wharf has the port, and keeps the network.
-            door::remove(&self.docker, &door::name(&self.args.cluster.name)).await?;
+            door::remove(self.docker()?, &door::name(self.name)).await?;
         }
-        port::require_free(self.plan.port, &self.docker).await?;
+        port::require_free(self.plan.port, self.cluster.engine()).await?;
         let data = data::prepare(&self.plan.data)?;
         let intent = self.record(
             Stage::Intended {
@@ -175,7 +178,10 @@ impl<'a> Run<'a> {
 
     /// Remembers a cluster that somebody else made, before anything is put into it.
     async fn adopt(&self) -> anyhow::Result<()> {
-        port::require_free(self.plan.port, &self.docker).await?;
+        // A forward may be there already, if it was started by hand, or outlived what it led to.
+        if self.plan.entrance() != Entrance::Forward || self.forward().state()? != State::Runs {
+            port::require_free(self.plan.port, self.cluster.engine()).await?;
+        }
         let nodes = self.cluster.nodes().await?;
         let first = nodes.first().context("the cluster has no nodes")?;
         let stage = Stage::Adopted {
@@ -184,22 +190,41 @@ impl<'a> Run<'a> {
         self.home.write(&self.record(stage, self.plan.data.clone()))
     }
 
-    /// Makes a directory on the first node that the registry's user can write to.
+    /// Makes a directory on the node with the images that the registry's user can write to. One with other things in it is refused, and
+    /// one that is on a network.
     async fn make_data_directory(&self) -> anyhow::Result<()> {
-        let node = self.first_node().await?;
+        let node = self.plan.node.as_deref().context("no node was chosen")?;
+        let path = self.plan.data.to_string_lossy();
         let (user, group) = NODE_OWNER;
         let owner = format!("{user}:{group}");
-        let script = r#"mkdir -p "$1" && chown "$2" "$1""#;
-        let make = ["sh", "-c", script, "sh", NODE_DATA, &owner];
-        self.cluster.run_on(&node, &make, None).await.map(|_| ())
+        let script = r#"mkdir -p "$1" && if [ -e "$1/$3" ] || [ -z "$(ls -A "$1")" ]; then chown "$2" "$1"; else echo occupied; fi"#;
+        let make = ["sh", "-c", script, "sh", &path, &owner, data::MARK];
+        let said = self.cluster.run_on(node, &make, None).await?;
+        if !said.trim().is_empty() {
+            return Err(Code::Conflict.error(format!(
+                "{path} of node {node} is not empty, and what is in it is not a registry's: name another directory with --storage host:DIR"
+            )));
+        }
+        let mounts = ["cat", "/proc/self/mountinfo"];
+        let mounts = self.cluster.run_on(node, &mounts, None).await?;
+        data::require_local_among(&mounts, &self.plan.data)
     }
 
     async fn open_door(&self) -> anyhow::Result<()> {
         let binary = self.binary.as_ref();
         let binary = binary.context("the door takes a binary of wharf")?;
         let node = self.first_node().await?;
-        let door = Door::of(&self.args.cluster.name, self.plan.port, &node);
-        door.open(&self.docker, binary).await
+        let door = Door::of(self.name, self.plan.port, &node);
+        door.open(self.docker()?, binary).await
+    }
+
+    fn docker(&self) -> anyhow::Result<&Docker> {
+        let engine = self.cluster.engine();
+        engine.context("the cluster's nodes are containers of no engine")
+    }
+
+    fn forward(&self) -> Kept {
+        Kept::of(self.cluster.context(), self.plan.port)
     }
 
     async fn first_node(&self) -> anyhow::Result<String> {
@@ -209,12 +234,16 @@ impl<'a> Run<'a> {
 
     fn record(&self, stage: Stage, data: PathBuf) -> Record {
         Record {
-            name: self.args.cluster.name.clone(),
+            name: self.name.clone(),
             provider: self.plan.provider,
             stage,
             port: self.plan.port,
             nodes: self.plan.nodes,
+            storage: self.plan.storage,
             data,
+            context: (!self.plan.provider.reaches_nodes()).then(|| self.cluster.context()),
+            node: self.plan.node.clone(),
+            image: self.named_image(),
             kubernetes_image: self.plan.kubernetes_image.clone(),
             arguments: self.plan.arguments.clone(),
         }
@@ -289,57 +318,6 @@ impl<'a> Run<'a> {
         )
         .await?;
         Ok(())
-    }
-
-    async fn install(&mut self) -> anyhow::Result<()> {
-        let kube = self.kube().await?;
-        let name = self.args.cluster.name.as_str();
-        kube.require_node_port(self.plan.port, name).await?;
-        let published_node = self.first_node().await?;
-        let owner = match self.plan.adopted {
-            true => NODE_OWNER,
-            false => data::owner(&self.plan.data)?,
-        };
-        let manifests = Manifests {
-            image: self.image_name()?,
-            port: self.plan.port,
-            owner,
-            published_node,
-            guest: self
-                .plan
-                .has_door()
-                .then(|| door::name(&self.args.cluster.name)),
-            is_pinned: self.plan.adopted,
-        };
-        for object in manifests.registry()? {
-            kube.apply(&object).await?;
-        }
-        // The relays hold their callers while the registry starts, so both may start at once.
-        let registry = kube.registry_address().await?;
-        for object in manifests
-            .relay(registry)?
-            .iter()
-            .chain(&manifests.hosting()?)
-        {
-            kube.apply(object).await?;
-        }
-        let proved = kube.environment().await?.remove("proved");
-        self.describe_environment(&kube, &proved.unwrap_or_default())
-            .await?;
-        wait_until(&kube, Condition::RegistryReady, self.args.wait).await?;
-        wait_until(&kube, Condition::RelaysReady, self.args.wait).await
-    }
-
-    /// Writes the cluster's own record: what made it, where its images are, and which nodes have proved that they can pull.
-    async fn describe_environment(&self, kube: &Kube, proved: &str) -> anyhow::Result<()> {
-        let description = json!({
-            "name": self.args.cluster.name,
-            (if self.plan.adopted { ADOPTED_BY } else { CREATED_BY }): MANAGER,
-            "port": self.plan.port.to_string(),
-            "data": self.plan.data,
-            "proved": proved,
-        });
-        kube.apply(&environment(&description)?).await
     }
 
     async fn check_host(&mut self) -> anyhow::Result<()> {
@@ -421,7 +399,7 @@ impl<'a> Run<'a> {
 
     fn image_name(&self) -> anyhow::Result<String> {
         let named = self
-            .args
+            .plan
             .image
             .clone()
             .or_else(|| self.binary.as_ref().map(NodeBinary::image_name));

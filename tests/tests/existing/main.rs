@@ -1,0 +1,59 @@
+//! `wharf up --context` on a cluster of which wharf has a kubeconfig, and nothing else: no engine, no kind, no docker.
+
+mod walk;
+mod world;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use wharf_tests::command::say;
+use world::World;
+
+/// A step: what is true after it, and what it takes to see it.
+type Step = (&'static str, fn(&World) -> Result<()>);
+
+const STEPS: [Step; 13] = [
+    ("without an image nothing is done", walk::needs_an_image),
+    (
+        "the registry is brought up by the API alone",
+        walk::brought_up,
+    ),
+    (
+        "docker pushes and every kubelet pulls",
+        walk::pushed_and_pulled,
+    ),
+    ("a second `up` changes nothing", walk::nothing_changes),
+    ("what it has cannot be changed under it", walk::differences),
+    ("a forward that was killed comes back", walk::forward_killed),
+    ("the registry's pod may go", walk::pod_replaced),
+    (
+        "what is wharf's is found without a home",
+        walk::without_a_home,
+    ),
+    ("`down` leaves the cluster, and the images", walk::left),
+    ("`up` has the images again", walk::images_again),
+    ("`down --purge` leaves nothing", walk::purged),
+    (
+        "the images may be in a directory of a node",
+        walk::on_a_node,
+    ),
+    (
+        "where nothing is, nothing is taken out",
+        walk::nothing_there,
+    ),
+];
+
+#[test]
+fn a_cluster_by_its_kubeconfig_alone() -> Result<()> {
+    let world = World::new()?;
+    for (what, step) in STEPS {
+        let started = Instant::now();
+        if let Err(error) = step(&world) {
+            world.show();
+            return Err(error).with_context(|| format!("not so: {what}"));
+        }
+        let seconds = started.elapsed().as_secs_f32();
+        say(&format!("existing: {what}: {seconds:.1} s"));
+    }
+    Ok(())
+}
