@@ -52,9 +52,13 @@ fn what_is_typed_counts_more_than_the_file() -> Result<()> {
     let set = plan(&[], &[("WHARF_PORT", "5996")])?;
     ensure!(set["nodes"] == 3 && set["port"] == 5996, "{set}");
     let another = here.join("other.toml");
-    std::fs::write(&another, "nodes = 4")?;
+    std::fs::write(&another, "nodes = 4\nstorage = \"host:there\"")?;
     let named = plan(&["--file", "other.toml"], &[])?;
-    ensure!(named["nodes"] == 4 && named["port"] == 5000, "{named}");
+    let there = here.join("there").display().to_string();
+    ensure!(
+        named["nodes"] == 4 && named["port"] == 5000 && named["data"] == there,
+        "{named}"
+    );
     // Commands that have fewer flags take what they have.
     for what in ["status", "env"] {
         let mut command = place.cluster.wharf(&[what])?;
