@@ -14,6 +14,8 @@ pub(crate) const ENVIRONMENT: &str = "environment";
 pub(crate) const CREATED_BY: &str = "createdBy";
 /// In that ConfigMap: who uses a cluster that somebody else has made.
 pub(crate) const ADOPTED_BY: &str = "adoptedBy";
+/// In that ConfigMap: which version of what runs `wharf up` has applied last.
+pub(crate) const APPLIED: &str = "applied";
 /// The Service's port, whatever the port that `localhost` has.
 pub(crate) const SERVICE_PORT: u16 = 5000;
 /// Who owns the fields that wharf applies, and the value of `app.kubernetes.io/managed-by`.

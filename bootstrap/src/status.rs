@@ -16,7 +16,7 @@ use crate::environment::{self, Record};
 use crate::exit::Code;
 use crate::forward::Kept;
 use crate::kube::{ClusterNode, Condition, Kube};
-use crate::names::registry_host;
+use crate::names::{APPLIED, registry_host};
 use crate::output;
 use crate::storage::Storage;
 use crate::up::{ask_host, describe, has_context, is_used_by_wharf};
@@ -221,19 +221,52 @@ async fn look_at_registry(report: &mut Report, api: &Api, port: u16, kept: Optio
         }
         Err(error) => report.check("relays".to_owned(), Err(format!("{error:#}"))),
     }
-    if let Some(kept) = kept {
+    look_at_drift(report, api, port).await;
+    let health = api.kube.registry_health().await.ok();
+    let faces: Vec<(String, Result<(), String>)> = ask_host(port)
+        .await
+        .iter()
+        .map(|face| {
+            let what = format!("http://{} on this host", face.address);
+            (what, describe(face, health.as_ref()))
+        })
+        .collect();
+    // Where this machine is a node itself, its relay answers, and no forward is needed.
+    let needs_forward = health.is_none() || faces.iter().any(|(_, answer)| answer.is_err());
+    if let Some(kept) = kept.filter(|kept| needs_forward || kept.runs()) {
         let what = format!("forward from localhost:{port} through the cluster's API");
         report.check(what, kept.check());
     }
-    let health = api.kube.registry_health().await.ok();
-    for face in ask_host(port).await {
-        report.check(
-            format!("http://{} on this host", face.address),
-            describe(&face, health.as_ref()),
-        );
+    for (what, answer) in faces {
+        report.check(what, answer);
     }
     report.instance = health.as_ref().map(|health| health.instance.clone());
     report.version = health.map(|health| health.version);
+}
+
+/// What is wished for in the cluster, and what it says about its registry, is as `wharf up` has left it.
+async fn look_at_drift(report: &mut Report, api: &Api, port: u16) {
+    let is_kept = match (api.kube.applied().await, api.environment.get(APPLIED)) {
+        (Ok(now), Some(then)) => require(
+            now == *then,
+            "somebody has changed it since `wharf up`, which puts it right",
+        ),
+        (Err(error), _) => Err(format!("{error:#}")),
+        // An older wharf's.
+        (Ok(_), None) => Ok(()),
+    };
+    report.check("what is installed".to_owned(), is_kept);
+    let said = match api.kube.hosting().await {
+        Ok(said) => require(
+            said.is_some_and(|said| said.contains(&format!("\"{}\"", registry_host(port)))),
+            "it does not name this registry: `wharf up` writes it",
+        ),
+        Err(error) => Err(format!("{error:#}")),
+    };
+    report.check(
+        "ConfigMap kube-public/local-registry-hosting".to_owned(),
+        said,
+    );
 }
 
 /// What the cluster's API says.

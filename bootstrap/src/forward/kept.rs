@@ -58,6 +58,11 @@ impl Kept {
         })
     }
 
+    /// Whether it runs as it should.
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.state(), Ok(State::Runs))
+    }
+
     /// What is wrong with it, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.state() {

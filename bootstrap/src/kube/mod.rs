@@ -16,7 +16,9 @@ use anyhow::Context;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -25,7 +27,7 @@ use tower::ServiceBuilder;
 
 use crate::exit::Code;
 use crate::health::Health;
-use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, SERVICE_PORT};
+use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, RELAY, SERVICE_PORT};
 use crate::resolve::resolve;
 pub(crate) use forward::{Kind, Port, Target, Tunnel};
 pub(crate) use manifests::{Leaving, Manifests, Volume, environment, probe_pod};
@@ -128,6 +130,36 @@ impl Kube {
             .await
             .context("reading the environment's record in the cluster")?;
         Ok(map.and_then(|map| map.data).unwrap_or_default())
+    }
+
+    /// Which version of what runs is wished for, as one word: it changes whenever somebody changes what they wish for.
+    pub(crate) async fn applied(&self) -> anyhow::Result<String> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let sets: Api<DaemonSet> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let (registry, relay) = tokio::try_join!(
+            deployments.get_metadata_opt(REGISTRY),
+            sets.get_metadata_opt(RELAY)
+        )
+        .context("looking at what runs in the cluster")?;
+        let version = |object: Option<ObjectMeta>| {
+            let object = object?;
+            Some(format!("{}/{}", object.uid?, object.generation?))
+        };
+        let versions = [
+            version(registry.map(|registry| registry.metadata)),
+            version(relay.map(|relay| relay.metadata)),
+        ];
+        Ok(versions.map(Option::unwrap_or_default).join(" "))
+    }
+
+    /// What the cluster says about its registry (KEP-1755).
+    pub(crate) async fn hosting(&self) -> anyhow::Result<Option<String>> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), "kube-public");
+        let map = maps
+            .get_opt("local-registry-hosting")
+            .await
+            .context("reading what the cluster says about its registry")?;
+        Ok(map.and_then(|map| map.data?.remove("localRegistryHosting.v1")))
     }
 
     /// The address of the registry's Service.

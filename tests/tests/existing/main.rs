@@ -12,7 +12,7 @@ use world::World;
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&World) -> Result<()>);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("without an image nothing is done", walk::needs_an_image),
     (
         "the registry is brought up by the API alone",
@@ -24,6 +24,10 @@ const STEPS: [Step; 13] = [
     ),
     ("a second `up` changes nothing", walk::nothing_changes),
     ("what it has cannot be changed under it", walk::differences),
+    (
+        "what somebody changes is said, and put right",
+        walk::drifted,
+    ),
     ("a forward that was killed comes back", walk::forward_killed),
     ("the registry's pod may go", walk::pod_replaced),
     (

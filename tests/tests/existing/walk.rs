@@ -137,6 +137,45 @@ pub(crate) fn differences(world: &World) -> Result<()> {
     world.said(&["up", "--storage=pvc"]).map(drop)
 }
 
+/// Somebody else changes what runs, and what the cluster says: that is said, and put right.
+pub(crate) fn drifted(world: &World) -> Result<()> {
+    let scale = [
+        "scale",
+        "deployment/registry",
+        "--replicas=1",
+        "--namespace=wharf-system",
+    ];
+    world.cluster.kubectl(&scale)?;
+    world.said(&["status"])?;
+    let change = r#"[{"op": "add", "path": "/spec/template/spec/tolerations", "value": []}]"#;
+    let patch = [
+        "patch",
+        "daemonset/relay",
+        "--namespace=wharf-system",
+        "--type=json",
+    ];
+    world
+        .cluster
+        .kubectl(&[&patch[..], &["--patch", change]].concat())?;
+    let hosting = [
+        "configmap",
+        "local-registry-hosting",
+        "--namespace=kube-public",
+    ];
+    world
+        .cluster
+        .kubectl(&[&["delete"], &hosting[..]].concat())?;
+    let said = world.refused(&["status"], 7)?;
+    for words in [
+        "somebody has changed it since",
+        "it does not name this registry",
+    ] {
+        ensure!(said.contains(words), "{said}");
+    }
+    world.said(&["up"])?;
+    world.said(&["status"]).map(drop)
+}
+
 pub(crate) fn forward_killed(world: &World) -> Result<()> {
     let pid = world.forward()?["pid"].as_i64().context("no pid")?;
     let process = Pid::from_raw(i32::try_from(pid)?).context("no process")?;

@@ -6,7 +6,7 @@ use super::{NODE_OWNER, Run};
 use crate::cluster::Entrance;
 use crate::environment::Record;
 use crate::kube::{Condition, Kube, Manifests, Volume, environment, wait_until};
-use crate::names::{ADOPTED_BY, CREATED_BY, MANAGER, NODE_DATA};
+use crate::names::{ADOPTED_BY, APPLIED, CREATED_BY, MANAGER, NODE_DATA};
 use crate::storage::Storage;
 use crate::{data, door};
 
@@ -104,6 +104,7 @@ impl Run<'_> {
             "storage": self.plan.storage,
             "data": self.plan.data,
             "proved": proved,
+            APPLIED: kube.applied().await?,
         });
         for (key, value) in [
             ("node", self.plan.node.clone()),

@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
             Step::Adopt => self.adopt().await,
             Step::MakeDataDirectory => self.make_data_directory().await,
             Step::OpenDoor => self.open_door().await,
-            Step::Forward => self.forward().start().await,
+            Step::Forward => self.start_forward().await,
             Step::StartNodes(nodes) => self.start_nodes(nodes).await,
             Step::ExportContext => self.export_context().await,
             Step::WaitForNodes => self.wait_for_nodes().await,
@@ -221,6 +221,23 @@ impl<'a> Run<'a> {
     fn docker(&self) -> anyhow::Result<&Docker> {
         let engine = self.cluster.engine();
         engine.context("the cluster's nodes are containers of no engine")
+    }
+
+    /// Starts the forward, unless this machine is a node itself (k3s, as it comes): there the relay is at the port already.
+    async fn start_forward(&mut self) -> anyhow::Result<()> {
+        let kept = self.forward();
+        if kept.state()? == State::Missing
+            && let Ok(expected) = self.kube().await?.registry_health().await
+        {
+            let faces = ask_host(self.plan.port).await;
+            if faces
+                .iter()
+                .all(|face| describe(face, Some(&expected)).is_ok())
+            {
+                return Ok(());
+            }
+        }
+        kept.start().await
     }
 
     fn forward(&self) -> Kept {
