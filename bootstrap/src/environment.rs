@@ -254,13 +254,9 @@ impl Home {
         write().with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Forgets: nothing is left. The lock goes last, and is still held then; who waits for it notices that it means nothing.
+    /// Forgets.
     pub(crate) fn forget(&self) -> anyhow::Result<()> {
-        for path in [
-            self.record(),
-            self.config(),
-            lock_path(&self.directory, &self.name),
-        ] {
+        for path in [self.record(), self.config()] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("deleting {}", path.display()));
@@ -269,6 +265,17 @@ impl Home {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Home {
+    /// Where nothing is remembered, nothing is left. The lock is still held then, and who waits for it notices that it means nothing.
+    /// Programs that make or delete a cluster, and may live on, are started only when there is a record.
+    fn drop(&mut self) {
+        if !self.record().exists() {
+            // What stays is a file that means nothing.
+            let _ = std::fs::remove_file(lock_path(&self.directory, &self.name));
+        }
     }
 }
 
@@ -468,6 +475,11 @@ mod tests {
             name: "dev".parse().unwrap(),
             lock: first,
         };
+        let written = record(Stage::Created {
+            first_node: "a".into(),
+        });
+        assert_eq!(home.read().unwrap(), None);
+        home.write(&written).unwrap();
         // A program that was given the lock keeps it when we are gone.
         let given = home.lock().unwrap();
         drop(home);
@@ -480,15 +492,13 @@ mod tests {
             name: "dev".parse().unwrap(),
             lock: last,
         };
-        assert_eq!(home.read().unwrap(), None);
-        let written = record(Stage::Created {
-            first_node: "a".into(),
-        });
-        home.write(&written).unwrap();
         assert_eq!(home.read().unwrap(), Some(written));
         home.forget().unwrap();
         home.forget().unwrap();
         std::fs::write(&path, "{").unwrap();
         assert!(home.read().unwrap_err().to_string().contains("damaged"));
+        home.forget().unwrap();
+        drop(home);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

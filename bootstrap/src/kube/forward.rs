@@ -120,7 +120,7 @@ impl Kube {
 }
 
 /// A pod that is ready and stays: one that is going may be ready until it has gone.
-fn serves(pod: &Pod) -> bool {
+pub(super) fn serves(pod: &Pod) -> bool {
     is_ready(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 

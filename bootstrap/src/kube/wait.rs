@@ -11,6 +11,7 @@ use kube::api::{ListParams, LogParams};
 use tokio::time::{Instant, sleep};
 
 use super::Kube;
+use super::forward::serves;
 use crate::exit::Code;
 use crate::names::{NAMESPACE, REGISTRY, RELAY};
 
@@ -136,8 +137,13 @@ impl Kube {
                     && wanted > 0
                     && status.updated_number_scheduled == Some(wanted)
                     && status.number_ready == wanted;
-                Ok((!is_done)
-                    .then(|| format!("{} of {wanted} relays are ready", status.number_ready)))
+                // One that is going is counted as ready until it has gone.
+                let staying = match is_done {
+                    true => i32::try_from(self.relayed_nodes().await?.len())?,
+                    false => status.number_ready,
+                };
+                Ok((!is_done || staying < wanted)
+                    .then(|| format!("{staying} of {wanted} relays are ready")))
             }
             Condition::Gone(components) => {
                 let mut left = Vec::new();
@@ -167,7 +173,7 @@ impl Kube {
 
     /// The nodes whose relay is ready.
     pub(crate) async fn relayed_nodes(&self) -> anyhow::Result<BTreeSet<String>> {
-        let ready = self.pods("relay").await?.into_iter().filter(is_ready);
+        let ready = self.pods("relay").await?.into_iter().filter(serves);
         Ok(ready
             .filter_map(|pod| pod.spec.and_then(|spec| spec.node_name))
             .collect())
