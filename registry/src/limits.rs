@@ -47,7 +47,11 @@ pub const LEAST_TRANSFER_BYTES: usize = 16 << 10;
 /// Bytes read from disk for one frame of a pull: as many as a processor's cache holds until they
 /// are sent.
 pub const READ_BYTES: usize = 512 << 10;
-/// Buffers of that size that are kept for the next pull.
+/// Bytes of a file that a connection is lent at a time: none of them is in a buffer.
+pub const LENT_BYTES: usize = 1 << 20;
+/// The fewest that are worth it.
+pub const LEAST_LENT_BYTES: usize = 64 << 10;
+/// Buffers of [`READ_BYTES`] that are kept for the next pull.
 pub const IDLE_BUFFERS: usize = 4;
 /// Connections in all. Not for each peer: behind a relay everyone is one peer. Further ones wait in
 /// the kernel's queue.

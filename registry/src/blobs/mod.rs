@@ -3,6 +3,7 @@
 //! A store knows nothing of repositories, tags or references, and never decides what is garbage.
 
 mod fs;
+pub(crate) mod window;
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,6 +113,16 @@ pub enum Error {
 /// The result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Where the pieces of a blob may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// In memory of their own: for whoever looks at them.
+    Copied,
+    /// Where the system has the file in memory: for whoever passes them on, unseen, to a socket. To touch them ends the
+    /// process if the file gets shorter, or the disk fails, in this moment.
+    Lent,
+}
+
 /// A place for blobs and for the uploads that become blobs.
 #[async_trait::async_trait]
 pub trait BlobStore: Send + Sync + 'static {
@@ -153,6 +164,7 @@ pub trait BlobStore: Send + Sync + 'static {
         size: u64,
         offset: u64,
         length: u64,
+        pieces: Pieces,
     ) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// How large the blob at `location` is, if there is one and it has the right content: what tells that an

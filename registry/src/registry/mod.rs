@@ -30,7 +30,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::blobs::{self, BlobStore};
+use crate::blobs::{self, BlobStore, Pieces};
 use crate::catalog::{BlobRecord, Catalog};
 use crate::clock::{Clock, seconds};
 use crate::limits::{self, Limits};
@@ -145,7 +145,7 @@ impl Registry {
         self.catalog.blob(name, digest).await?.ok_or_else(unknown)
     }
 
-    /// `length` bytes of a blob from `offset` on.
+    /// `length` bytes of a blob from `offset` on, for a socket and nobody else ([`Pieces::Lent`]).
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], also where the blob's file is not what it should be: a client that
@@ -161,7 +161,7 @@ impl Registry {
         access.check(Action::Pull, name)?;
         let read = self
             .blobs
-            .read(&blob.location, blob.size, offset, length)
+            .read(&blob.location, blob.size, offset, length, Pieces::Lent)
             .await;
         match read {
             Err(blobs::Error::Damaged { .. } | blobs::Error::Missing(_)) => {

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::{Registry, Result};
-use crate::blobs;
+use crate::blobs::{self, Pieces};
 use crate::catalog::{Keeper, StoredBlob};
 use crate::limits;
 use crate::oci::Digest;
@@ -120,7 +120,7 @@ impl Registry {
         let mut hasher = blob.location.digest.algorithm().hasher();
         let mut content = self
             .blobs
-            .read(&blob.location, blob.size, 0, blob.size)
+            .read(&blob.location, blob.size, 0, blob.size, Pieces::Copied)
             .await?;
         while let Some(piece) = content.next().await {
             hasher.update(&piece?);

@@ -9,6 +9,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::lent::Lent;
 use super::requests::{Answering, Requests};
 use super::stream::WriteDeadline;
 use super::strict::Strict;
@@ -43,19 +44,20 @@ pub(super) async fn accept(
     }
 }
 
-type Connection = http1::Connection<TokioIo<Strict<WriteDeadline<TcpStream>>>, Requests>;
+type Connection = http1::Connection<TokioIo<Strict<WriteDeadline<Lent>>>, Requests>;
 
 fn connection(stream: TcpStream, answering: Arc<Answering>, limits: &Limits) -> Connection {
     // HTTP/1.1 alone: guessing the version would mean to wait for a preface without a deadline, and
     // no client speaks HTTP/2 without TLS. A TLS handshake that comes in here is answered with
     // `HTTP/1.1 400`, by which clients know to go on in plain text.
+    let stream = WriteDeadline::new(Lent(stream), limits.write_idle);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_headers(limits::HEADERS)
         .max_buf_size(limits::READ_BUFFER_BYTES)
         .serve_connection(
-            TokioIo::new(Strict::new(WriteDeadline::new(stream, limits.write_idle))),
+            TokioIo::new(Strict::new(stream)),
             Requests::new(answering, limits.requests_per_connection),
         )
 }

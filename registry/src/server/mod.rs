@@ -3,6 +3,7 @@
 mod accept;
 mod control;
 mod guard;
+mod lent;
 mod listen;
 mod log;
 mod requests;

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::{
-    BlobStore, Error, Location, Note, OpenUpload, Result, Space, StoredFile, UploadId, UploadWriter,
+    BlobStore, Error, Location, Note, OpenUpload, Pieces, Result, Space, StoredFile, UploadId,
+    UploadWriter,
 };
 use crate::oci::Algorithm;
 use crate::transfers::Transfers;
@@ -137,12 +138,14 @@ impl BlobStore for FsStore {
         size: u64,
         offset: u64,
         length: u64,
+        pieces: Pieces,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let wanted = Wanted {
             location: location.clone(),
             size,
             offset,
             length,
+            pieces,
         };
         let transfer = self.running.begin();
         read::read(self.layout.clone(), transfer, self.buffers.clone(), wanted).await

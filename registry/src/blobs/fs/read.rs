@@ -17,17 +17,20 @@ use super::buffers::{Buffer, Buffers};
 use super::layout::{self, Layout};
 use super::spawn_blocking;
 use super::write::hash;
-use crate::blobs::{Error, Location, Result};
+use crate::blobs::{Error, Location, Pieces, Result, window};
 use crate::limits;
 use crate::transfers::Transfer;
 
 /// The rest of a blob that is being read.
 struct Reader {
     location: Location,
-    file: File,
+    file: Arc<File>,
     /// Of the next byte to read.
     offset: u64,
     left: u64,
+    pieces: Pieces,
+    /// Whether a piece has been read.
+    begun: bool,
     transfer: Transfer,
     buffers: Buffers,
 }
@@ -39,6 +42,7 @@ pub(super) struct Wanted {
     pub(super) size: u64,
     pub(super) offset: u64,
     pub(super) length: u64,
+    pub(super) pieces: Pieces,
 }
 
 /// Opens a blob and reads some of it. What the system has in memory is taken at once. For all else,
@@ -73,7 +77,7 @@ pub(super) async fn read(
 
 /// The next piece of a blob.
 async fn next(mut reader: Reader) -> Result<(Bytes, Reader)> {
-    match reader.next_remembered() {
+    match reader.next_lent().or_else(|| reader.next_remembered()) {
         Some(piece) => Ok((piece, reader)),
         None => spawn_blocking(move || reader.next()).await,
     }
@@ -135,9 +139,11 @@ impl Reader {
     fn new(wanted: Wanted, file: File, transfer: Transfer, buffers: Buffers) -> Self {
         Self {
             location: wanted.location,
-            file,
+            file: Arc::new(file),
             offset: wanted.offset,
             left: wanted.length,
+            pieces: wanted.pieces,
+            begun: false,
             transfer,
             buffers,
         }
@@ -154,8 +160,32 @@ impl Reader {
         })
     }
 
+    /// The next piece, where the system has it in memory. The first one is not lent: it goes out together with
+    /// the answer's head.
+    fn next_lent(&mut self) -> Option<Bytes> {
+        if !self.begun || self.pieces == Pieces::Copied {
+            return None;
+        }
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let length = length.min(limits::LENT_BYTES);
+        if length < limits::LEAST_LENT_BYTES {
+            return None;
+        }
+        let piece = window::lend(&self.file, self.offset, length)?;
+        self.advance(length);
+        Some(piece)
+    }
+
+    /// Whether only the beginning need be copied.
+    #[cfg(target_os = "linux")]
+    fn lends_the_rest(&self) -> bool {
+        let worth_it = 4 * limits::LEAST_LENT_BYTES as u64;
+        !self.begun && self.pieces == Pieces::Lent && self.left >= worth_it
+    }
+
     /// Goes on behind a piece.
     fn advance(&mut self, piece: usize) {
+        self.begun = true;
         self.offset += piece as u64;
         self.left -= piece as u64;
     }
@@ -163,11 +193,14 @@ impl Reader {
     /// The next piece, as far as the system has it in memory.
     #[cfg(target_os = "linux")]
     fn next_remembered(&mut self) -> Option<Bytes> {
-        let mut buffer = self.room();
+        let mut buffer = match self.lends_the_rest() {
+            true => self.buffers.take(limits::LEAST_LENT_BYTES),
+            false => self.room(),
+        };
         let room = part(buffer.room(), self.left);
         let pieces = &mut [io::IoSliceMut::new(room)];
         let now = ReadWriteFlags::NOWAIT;
-        let read = preadv2(&self.file, pieces, self.offset, now).ok()?;
+        let read = preadv2(&*self.file, pieces, self.offset, now).ok()?;
         // Anything strange is left to a second look.
         (read > 0).then(|| {
             self.advance(read);
@@ -186,7 +219,11 @@ impl Reader {
         let room = part(buffer.room(), self.left);
         let mut filled = 0;
         while filled < room.len() {
-            match pread(&self.file, &mut room[filled..], self.offset + filled as u64) {
+            match pread(
+                &*self.file,
+                &mut room[filled..],
+                self.offset + filled as u64,
+            ) {
                 Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
                     filled += read;
