@@ -135,6 +135,9 @@ pub(crate) struct DownArgs {
     /// Delete the cluster even if somebody else has made it
     #[arg(long)]
     pub(crate) delete_cluster: bool,
+    /// Print the steps, and take none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

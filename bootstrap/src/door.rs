@@ -193,6 +193,12 @@ fn last_address(subnet: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(broadcast - 1))
 }
 
+/// Whether there is a container of this name, wharf's or not.
+pub(crate) async fn is_there(docker: &Docker, name: &str) -> anyhow::Result<bool> {
+    let containers = docker.containers(None).await?;
+    Ok(containers.iter().any(|container| container.name == name))
+}
+
 /// Removes a cluster's door. One that is not there is removed already; one that is not wharf's stays.
 pub(crate) async fn remove(docker: &Docker, name: &str) -> anyhow::Result<()> {
     let containers = docker.containers(None).await?;

@@ -123,8 +123,9 @@ impl Cluster for Kind {
         .map(|_| ())
     }
 
-    async fn clear(&self, _lock: File) -> anyhow::Result<()> {
-        Ok(())
+    async fn clear(&self, lock: File) -> anyhow::Result<()> {
+        // Of a cluster whose nodes were deleted without kind its context is left.
+        self.delete(lock).await
     }
 
     async fn start(&self, nodes: &[String], _: &[String], _lock: File) -> anyhow::Result<()> {

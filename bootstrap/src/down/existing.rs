@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Adopted;
 use super::leave::{remove_objects, stop};
+use super::{Adopted, print_plan};
 use crate::cli::DownArgs;
 use crate::cluster::{Cluster, ClusterName, Provider};
 use crate::environment::{Home, Record, Stage};
@@ -20,6 +20,11 @@ use crate::storage::Storage;
 
 /// How long a node may take to run a pod that removes a file. One that is away does not keep the rest from going.
 const NODE_PATIENCE: Duration = Duration::from_secs(45);
+
+/// The steps.
+const STOP: &str = "Stop the registry and the relays";
+const CLEAN: &str = "Take wharf's files off the nodes";
+const REMOVE: &str = "Take the registry out of the cluster";
 
 /// Takes the registry out. Doing it again is no error. The host remembers where images are that stay.
 pub(super) async fn down(
@@ -35,12 +40,13 @@ pub(super) async fn down(
     }
     let record = home.read()?;
     // Whatever the cluster is like: nothing of this machine is to lead into it.
-    match args.purge {
-        true => forward::stop_all_of(&context).await?,
-        false => Kept::of(context.clone(), 0).stop().await?,
+    match (args.dry_run, args.purge) {
+        (true, _) => {}
+        (false, true) => forward::stop_all_of(&context).await?,
+        (false, false) => Kept::of(context.clone(), 0).stop().await?,
     }
     match cluster.nodes().await {
-        Err(error) if Code::of(&error) == Code::NotFound && record.is_some() => {
+        Err(error) if Code::of(&error) == Code::NotFound && record.is_some() && !args.dry_run => {
             return forget(args, name, home, &context);
         }
         nodes => drop(nodes?),
@@ -52,7 +58,8 @@ pub(super) async fn down(
             "the registry in the cluster of context {context} was brought up where its nodes can be reached: take it out from there"
         )));
     }
-    if !kube.has_namespace().await? {
+    let has_namespace = kube.has_namespace().await?;
+    if !has_namespace && !args.dry_run {
         if args.purge {
             remove_objects(&kube, true, false).await?;
         }
@@ -64,17 +71,31 @@ pub(super) async fn down(
         .unwrap_or_else(of_nobody);
     let keeps_claim = !args.purge && what.storage == Storage::Pvc;
     let cleans = is_there || args.purge && what.storage == Storage::Host;
+    if args.dry_run {
+        let all = [
+            (has_namespace, STOP),
+            (has_namespace && cleans, CLEAN),
+            (has_namespace, REMOVE),
+        ];
+        let titles = all.into_iter().filter(|(is_due, _)| *is_due);
+        let titles: Vec<String> = titles.map(|(_, title)| title.to_owned()).collect();
+        let plan = json!({"provider": Provider::Existing, "stays": true, "data": what.data, "steps": titles});
+        print_plan(
+            args,
+            &format!("Cluster of context {context}"),
+            &titles,
+            &plan,
+        );
+        return Ok(());
+    }
     let mut steps = Steps::new(args.output.output, 2 + usize::from(cleans));
-    steps
-        .run("Stop the registry and the relays", stop(&kube))
-        .await?;
+    steps.run(STOP, stop(&kube)).await?;
     if cleans {
         let clean = clean(&kube, &what, args.purge);
-        steps.run("Take wharf's files off the nodes", clean).await?;
+        steps.run(CLEAN, clean).await?;
     }
-    let title = "Take the registry out of the cluster";
     steps
-        .run(title, remove_objects(&kube, args.purge, keeps_claim))
+        .run(REMOVE, remove_objects(&kube, args.purge, keeps_claim))
         .await?;
     let text = match args.purge || what.storage == Storage::EmptyDir {
         true => {

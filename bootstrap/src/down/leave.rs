@@ -3,90 +3,65 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::json;
 
-use super::Adopted;
-use crate::cli::DownArgs;
-use crate::cluster::{Cluster, ClusterName, Node};
-use crate::environment::Home;
+use super::{Adopted, Run};
+use crate::cluster::{Cluster, ClusterName};
+use crate::data;
 use crate::exit::Code;
 use crate::kube::{Condition, Kube, Manifests, environment, wait_until};
 use crate::names::NODE_DATA;
-use crate::output::{self, Steps};
 use crate::storage::Storage;
 use crate::up::{forget_hosts, forget_image};
-use crate::{data, door};
 
 /// How long the cluster may take to end what runs in it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Leaves a cluster. Each step can be taken again; the host remembers the cluster until the last was.
-pub(super) async fn leave(
-    args: &DownArgs,
-    name: &ClusterName,
-    cluster: &dyn Cluster,
-    home: &Home,
-    nodes: &[Node],
-    what: &Adopted,
-) -> anyhow::Result<()> {
-    let kube = Kube::connect(&cluster.kubeconfig().await?).await?;
-    let port = what.port;
-    let has_directory = what.storage == Storage::Host;
-    let purges = args.purge && has_directory;
-    let mut steps = Steps::new(args.output.output, 3 + usize::from(purges));
-    let close = async {
-        match cluster.engine() {
-            Some(docker) => door::remove(docker, &door::name(name)).await,
-            None => Ok(()),
-        }
-    };
-    steps
-        .run(&format!("Publish localhost:{port} no more"), close)
-        .await?;
-    let undress = async {
-        for node in nodes {
-            forget_hosts(cluster, &node.name, port).await?;
-            forget_image(cluster, &node.name, port).await?;
+impl Run<'_> {
+    fn left(&self) -> anyhow::Result<&Adopted> {
+        let adopted = self.found.adopted.as_ref();
+        adopted.context("the cluster was not adopted")
+    }
+
+    pub(super) async fn clear_nodes(&self) -> anyhow::Result<()> {
+        let port = self.left()?.port;
+        for node in &self.found.nodes {
+            forget_hosts(self.cluster, &node.name, port).await?;
+            forget_image(self.cluster, &node.name, port).await?;
         }
         Ok(())
-    };
-    steps
-        .run("Take wharf's image off the nodes", undress)
-        .await?;
-    let keeps_claim = what.storage == Storage::Pvc && !args.purge;
-    let remove = remove_objects(&kube, args.purge, keeps_claim);
-    steps
-        .run("Take the registry out of the cluster", remove)
-        .await?;
-    let node = match &what.node {
-        Some(node) => Some(node.as_str()),
-        None => nodes.first().map(|node| node.name.as_str()),
-    };
-    if let Some(node) = node.filter(|_| purges) {
-        let title = format!("Delete the images in {} of {node}", what.data.display());
-        steps.run(&title, purge(cluster, node, &what.data)).await?;
     }
-    home.forget()?;
-    let kept = match (args.purge, what.storage) {
+
+    pub(super) async fn remove_registry(&self) -> anyhow::Result<()> {
+        let kube = Kube::connect(&self.cluster.kubeconfig().await?).await?;
+        let keeps_claim = self.left()?.storage == Storage::Pvc && !self.args.purge;
+        remove_objects(&kube, self.args.purge, keeps_claim).await
+    }
+
+    pub(super) async fn delete_node_images(&self) -> anyhow::Result<()> {
+        let adopted = self.left()?;
+        match self.found.image_node(adopted) {
+            Some(node) => purge(self.cluster, node, &adopted.data).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the images of a registry are that was taken out, as the end of a sentence.
+pub(super) fn what_is_kept(name: &ClusterName, purges: bool, what: &Adopted) -> String {
+    match (purges, what.storage) {
         (true, _) | (_, Storage::EmptyDir) => "and so are its images".to_owned(),
         (false, storage) => format!(
             "its images are kept in {}{}: `wharf up --name {name} --adopt{}` has them again",
             storage.place(&what.data),
-            match has_directory {
-                true => " of a node of the cluster",
-                false => "",
+            match storage {
+                Storage::Host => " of a node of the cluster",
+                _ => "",
             },
             again(what)
         ),
-    };
-    output::outcome(
-        args.output.output,
-        &json!({"name": name, "deleted": false, "left": true}),
-        &format!(
-            "Cluster {name} stays, as somebody else made it. The registry in it is gone; {kept}."
-        ),
-    );
-    Ok(())
+    }
 }
 
 /// The flag that says where the images are, where it is not what is meant without.

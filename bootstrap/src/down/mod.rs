@@ -3,17 +3,18 @@
 
 mod existing;
 mod leave;
+mod plan;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cli::DownArgs;
-use crate::cluster::{self, Cluster, Entrance, Node, Opened};
+use crate::cluster::{self, Cluster, ClusterName, Entrance, Node, Opened};
 use crate::data;
 use crate::door;
 use crate::environment::{self, Home, Record, Stage};
@@ -24,6 +25,7 @@ use crate::names::ADOPTED_BY;
 use crate::output::{self, Steps};
 use crate::storage::Storage;
 use crate::up::is_made_by_wharf;
+use plan::{Found, Plan, Step, plan};
 
 /// What makes a cluster takes a minute or so; then it may be deleted.
 const LOCK_PATIENCE: Duration = Duration::from_secs(300);
@@ -37,97 +39,179 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         existing::down(&args, &name, cluster.as_ref(), &home).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let nodes = cluster.nodes().await?;
     let record = home.read()?;
+    let found = look(&args, &name, cluster.as_ref(), record.as_ref()).await?;
+    let plan = plan(args.purge, args.delete_cluster, &found);
+    if args.dry_run {
+        let titles: Vec<String> = plan
+            .steps
+            .iter()
+            .map(|step| step.title(&name, &found))
+            .collect();
+        print_plan(
+            &args,
+            &format!("{} cluster {name}", plan.provider),
+            &titles,
+            &json!(plan),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut steps = Steps::new(args.output.output, plan.steps.len());
+    let run = Run {
+        args: &args,
+        name: &name,
+        cluster: cluster.as_ref(),
+        home: &home,
+        record,
+        found: &found,
+    };
+    for step in &plan.steps {
+        let title = step.title(&name, &found);
+        steps.run(&title, run.take(*step)).await?;
+    }
+    // The host remembers the cluster until the last step was taken, so that the next `down` completes this one.
+    if plan.stays || (args.purge && run.unfinished_since().is_none()) {
+        home.forget()?;
+    }
+    print_result(&args, &name, &plan, &found);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at everything, changes nothing, and fails where there is a cluster of somebody else.
+async fn look(
+    args: &DownArgs,
+    name: &ClusterName,
+    cluster: &dyn Cluster,
+    record: Option<&Record>,
+) -> anyhow::Result<Found> {
+    let nodes = cluster.nodes().await?;
     let adopted = match nodes.is_empty() {
         true => None,
-        false => adopted(cluster.as_ref(), record.as_ref(), &nodes).await,
+        false => adopted(cluster, record, &nodes).await,
     };
-    if let Some(what) = &adopted {
-        if !args.delete_cluster {
-            leave::leave(&args, &name, cluster.as_ref(), &home, &nodes, what).await?;
-            if args.purge {
-                forward::stop_all_of(&cluster.context()).await?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-    } else if !nodes.is_empty() && !args.delete_cluster {
-        require_ours(cluster.as_ref(), record.as_ref(), &nodes, name.as_str()).await?;
+    if adopted.is_none() && !nodes.is_empty() && !args.delete_cluster {
+        require_ours(cluster, record, &nodes, name.as_str()).await?;
     }
-    let data = match &record {
+    let data = match record {
         Some(record) => record.data.clone(),
         None => nodes
             .first()
             .and_then(|node| node.data.clone())
-            .map_or_else(|| environment::default_data(&name), Ok)?,
+            .map_or_else(|| environment::default_data(name), Ok)?,
     };
-
     let entrance = cluster.provider().entrance(adopted.is_some());
-    if let (Entrance::Door, Some(docker)) = (entrance, cluster.engine()) {
-        // Before the cluster: its network goes only when nothing is on it any more.
-        door::remove(docker, &door::name(&name)).await?;
-    }
-    if nodes.is_empty() && record.as_ref().is_some_and(Record::is_of_something) {
-        cluster.clear(home.lock()?).await?;
-    }
-    let mut steps = Steps::new(
-        args.output.output,
-        usize::from(!nodes.is_empty()) + usize::from(args.purge && data.exists()),
-    );
-    let mut record = record.unwrap_or_else(|| Record {
-        name: name.clone(),
+    let has_door = match (entrance, cluster.engine()) {
+        (Entrance::Door, Some(docker)) => door::is_there(docker, &door::name(name)).await?,
+        _ => false,
+    };
+    // What a volume of the cluster's or a pod has goes with the cluster.
+    let storage = record.map_or(Storage::Host, |record| record.storage);
+    Ok(Found {
         provider: cluster.provider(),
-        stage: Stage::Deleted {
-            unfinished_since: None,
-        },
-        port: 0,
-        nodes: 0,
-        storage: Storage::Host,
-        data: data.clone(),
-        context: None,
-        node: None,
-        image: None,
-        kubernetes_image: None,
-        arguments: Vec::new(),
-    });
-    let unfinished_since = record.unfinished_since();
-    if !nodes.is_empty() {
-        // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
-        record.stage = Stage::Intended {
-            since: nodes
-                .iter()
-                .map(|node| node.created)
-                .min()
-                .unwrap_or_default(),
-        };
-        home.write(&record)?;
-        steps
-            .run(
-                &format!("Delete cluster {name}"),
-                cluster.delete(home.lock()?),
-            )
-            .await?;
-        record.stage = Stage::Deleted { unfinished_since };
-        home.write(&record)?;
-    }
-    if args.purge {
-        forward::stop_all_of(&cluster.context()).await?;
-    }
-    if args.purge && data.exists() {
-        let purge = async {
-            let data = data.clone();
-            tokio::task::spawn_blocking(move || data::purge(&data)).await?
-        };
-        steps
-            .run(&format!("Delete the images in {}", data.display()), purge)
-            .await?;
-        if unfinished_since.is_none() {
-            home.forget()?;
+        adopted,
+        is_remembered: record.is_some_and(Record::is_of_something),
+        has_door,
+        has_forwards: forward::any_into(&cluster.context())?,
+        has_data: data.exists(),
+        nodes,
+        storage,
+        data,
+    })
+}
+
+/// A run of `wharf down`, in the middle of its steps.
+struct Run<'a> {
+    args: &'a DownArgs,
+    name: &'a ClusterName,
+    cluster: &'a dyn Cluster,
+    home: &'a Home,
+    record: Option<Record>,
+    found: &'a Found,
+}
+
+impl Run<'_> {
+    async fn take(&self, step: Step) -> anyhow::Result<()> {
+        match step {
+            Step::CloseDoor => match self.cluster.engine() {
+                Some(docker) => door::remove(docker, &door::name(self.name)).await,
+                None => Ok(()),
+            },
+            Step::ClearNodes => self.clear_nodes().await,
+            Step::RemoveRegistry => self.remove_registry().await,
+            Step::DeleteNodeImages => self.delete_node_images().await,
+            Step::DeleteCluster => self.delete_cluster().await,
+            Step::DeleteRemains => self.cluster.clear(self.home.lock()?).await,
+            Step::StopForwards => forward::stop_all_of(&self.cluster.context()).await,
+            Step::DeleteImages => {
+                let data = self.found.data.clone();
+                tokio::task::spawn_blocking(move || data::purge(&data)).await?
+            }
         }
     }
-    // What a volume of the cluster's or a pod had went with the cluster.
-    let kept = data.exists() && record.storage == Storage::Host;
-    let text = match (nodes.is_empty(), kept) {
+
+    async fn delete_cluster(&self) -> anyhow::Result<()> {
+        let mut record = self.record.clone().unwrap_or_else(|| Record {
+            name: self.name.clone(),
+            provider: self.found.provider,
+            stage: Stage::Deleted {
+                unfinished_since: None,
+            },
+            port: 0,
+            nodes: 0,
+            storage: self.found.storage,
+            data: self.found.data.clone(),
+            context: None,
+            node: None,
+            image: None,
+            kubernetes_image: None,
+            arguments: Vec::new(),
+        });
+        // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
+        let oldest = self.found.nodes.iter().map(|node| node.created).min();
+        record.stage = Stage::Intended {
+            since: oldest.unwrap_or_default(),
+        };
+        self.home.write(&record)?;
+        self.cluster.delete(self.home.lock()?).await?;
+        record.stage = Stage::Deleted {
+            unfinished_since: self.unfinished_since(),
+        };
+        self.home.write(&record)
+    }
+
+    /// Since when a cluster was to be made that was never finished: the engine may still come with nodes of it.
+    fn unfinished_since(&self) -> Option<i64> {
+        self.record.as_ref().and_then(Record::unfinished_since)
+    }
+}
+
+fn print_plan(args: &DownArgs, of: &str, titles: &[String], plan: &Value) {
+    let mut text = format!("{of}:");
+    for (number, title) in titles.iter().enumerate() {
+        text.push_str(&format!("\n {:>2}. {title}", number + 1));
+    }
+    if titles.is_empty() {
+        text.push_str(" there is nothing to be done");
+    }
+    output::outcome(args.output.output, plan, &text);
+}
+
+fn print_result(args: &DownArgs, name: &ClusterName, plan: &Plan, found: &Found) {
+    let format = args.output.output;
+    if let Some(adopted) = found.adopted.as_ref().filter(|_| plan.stays) {
+        let kept = leave::what_is_kept(name, args.purge, adopted);
+        output::outcome(
+            format,
+            &json!({"name": name, "deleted": false, "left": true}),
+            &format!(
+                "Cluster {name} stays, as somebody else made it. The registry in it is gone; {kept}."
+            ),
+        );
+        return;
+    }
+    let data = &found.data;
+    let kept = data.exists() && found.storage == Storage::Host;
+    let text = match (found.nodes.is_empty(), kept) {
         (true, false) => format!("There is no cluster {name}, and there are no images of it."),
         (true, true) => format!(
             "There is no cluster {name}. Its images are in {}.",
@@ -140,11 +224,10 @@ pub(crate) async fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         (false, false) => format!("Cluster {name} is gone, and so are its images."),
     };
     output::outcome(
-        args.output.output,
-        &json!({"name": name, "deleted": !nodes.is_empty(), "data": kept.then_some(data)}),
+        format,
+        &json!({"name": name, "deleted": !found.nodes.is_empty(), "data": kept.then_some(data)}),
         &text,
     );
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What a cluster that wharf adopted has of it, as the host or the cluster itself says.

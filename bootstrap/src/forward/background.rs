@@ -148,10 +148,15 @@ pub(super) async fn stop(args: StopArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether there are forwards into a context's cluster.
+pub(crate) fn any_into(context: &str) -> anyhow::Result<bool> {
+    Ok(Files::all()?.iter().any(|files| files.are_of(context)))
+}
+
 /// Ends all forwards into a context's cluster.
 pub(crate) async fn stop_all_of(context: &str) -> anyhow::Result<()> {
     for files in Files::all()? {
-        if files.read().is_some_and(|record| record.context == context) {
+        if files.are_of(context) {
             end(&files).await?;
         }
     }

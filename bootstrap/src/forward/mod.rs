@@ -145,5 +145,5 @@ pub(crate) fn run(args: ForwardArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-pub(crate) use background::stop_all_of;
+pub(crate) use background::{any_into, stop_all_of};
 pub(crate) use kept::{Kept, State};

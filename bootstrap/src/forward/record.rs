@@ -111,6 +111,11 @@ impl Files {
         serde_json::from_slice(&std::fs::read(self.with("json")).ok()?).ok()
     }
 
+    /// Whether they are of a forward into this context's cluster.
+    pub(super) fn are_of(&self, context: &str) -> bool {
+        self.read().is_some_and(|record| record.context == context)
+    }
+
     /// Takes hold of them, unless a living process has them.
     pub(super) fn hold(&self) -> anyhow::Result<Option<Entry>> {
         let path = self.with("lock");
