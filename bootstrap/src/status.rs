@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -15,11 +16,12 @@ use crate::cluster::{self, Cluster, Entrance, Node, Opened, Provider};
 use crate::environment::{self, Record};
 use crate::exit::Code;
 use crate::forward::Kept;
+use crate::image::is_packed;
 use crate::kube::{ClusterNode, Condition, Kube};
 use crate::names::{APPLIED, registry_host};
 use crate::output;
 use crate::storage::Storage;
-use crate::up::{ask_host, describe, has_context, is_used_by_wharf};
+use crate::up::{ask_host, describe, has_context, has_image, is_used_by_wharf};
 
 /// A control plane that does not answer within this is out of order.
 const API_PATIENCE: Duration = Duration::from_secs(10);
@@ -189,7 +191,30 @@ async fn look(
     let entrance = cluster.provider().entrance(true);
     let kept = (entrance == Entrance::Forward).then(|| Kept::of(report.context.clone(), port));
     look_at_registry(report, &api, port, kept.as_ref()).await;
+    look_at_images(report, &api, cluster, nodes).await;
     Ok(())
+}
+
+/// A relay that runs needs its image no more, until it is started again: a node that has lost the image is named before that.
+async fn look_at_images(report: &mut Report, api: &Api, cluster: &dyn Cluster, nodes: &[Node]) {
+    let Ok(images) = api.kube.relay_images().await else {
+        return;
+    };
+    let running = nodes.iter().filter(|node| node.is_running);
+    let look = running.filter_map(|node| {
+        let image = images.get(&node.name).filter(|name| is_packed(name))?;
+        Some(async move { (node, has_image(cluster, &node.name, image).await) })
+    });
+    for (node, has_image) in join_all(look).await {
+        let has_image = has_image.map_err(|error| format!("{error:#}"));
+        let there = has_image.and_then(|is_there| {
+            require(
+                is_there,
+                "it is gone, so nothing of wharf's can start there: `wharf up` brings it again",
+            )
+        });
+        report.check(format!("wharf's image on {}", node.name), there);
+    }
 }
 
 async fn look_at_registry(report: &mut Report, api: &Api, port: u16, kept: Option<&Kept>) {

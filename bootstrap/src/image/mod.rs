@@ -28,6 +28,16 @@ pub(crate) struct NodeBinary {
     digest: Digest,
 }
 
+/// Whether an image's name is one under which a binary was packed, and not one that the user gave.
+pub(crate) fn is_packed(name: &str) -> bool {
+    let tag = name
+        .strip_prefix("docker.io/")
+        .and_then(|name| name.strip_prefix(IMAGE_REPOSITORY))
+        .and_then(|name| name.strip_prefix(':'));
+    let hash = tag.and_then(|tag| tag.rsplit_once('-'));
+    hash.is_some_and(|(_, hash)| hash.len() == 12 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 impl NodeBinary {
     /// Reads the binary for the nodes: the one that was named, or this program itself.
     pub(crate) async fn read(named: Option<PathBuf>, architecture: &str) -> anyhow::Result<Self> {
@@ -125,6 +135,13 @@ mod tests {
         let read = || NodeBinary::read(Some(file.path().to_owned()), "amd64");
         let (first, second) = (read().await.unwrap(), read().await.unwrap());
         assert_eq!(first.image_name(), second.image_name());
+        assert!(is_packed(&first.image_name()));
+        for theirs in [
+            "docker.io/wharf/wharf:0.1.0",
+            "ghcr.io/ann/wharf:1-0123456789ab",
+        ] {
+            assert!(!is_packed(theirs), "{theirs}");
+        }
         let (first, second) = (
             first.pack("amd64").await.unwrap(),
             second.pack("amd64").await.unwrap(),

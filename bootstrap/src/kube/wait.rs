@@ -1,6 +1,6 @@
 //! Waiting until the cluster has done what was applied, and saying what keeps it from that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -176,6 +176,15 @@ impl Kube {
         let ready = self.pods("relay").await?.into_iter().filter(serves);
         Ok(ready
             .filter_map(|pod| pod.spec.and_then(|spec| spec.node_name))
+            .collect())
+    }
+
+    /// The images that the relays run, by node.
+    pub(crate) async fn relay_images(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let pods = self.pods("relay").await?.into_iter();
+        let specs = pods.filter_map(|pod| pod.spec);
+        Ok(specs
+            .filter_map(|spec| Some((spec.node_name?, spec.containers.first()?.image.clone()?)))
             .collect())
     }
 

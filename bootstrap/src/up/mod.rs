@@ -20,7 +20,7 @@ use crate::output::{self, Steps};
 use crate::plan::{self, Desired, Plan};
 use crate::storage::{Storage, Wanted};
 pub(crate) use host::{ask_host, describe};
-pub(crate) use nodes::{forget_hosts, forget_image};
+pub(crate) use nodes::{forget_hosts, forget_image, has_image};
 pub(crate) use observe::{has_context, is_made_by_wharf, is_used_by_wharf};
 use steps::Run;
 

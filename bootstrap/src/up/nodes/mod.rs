@@ -41,7 +41,7 @@ pub(super) async fn inspect(
 }
 
 /// Whether a node has an image, to keep.
-pub(super) async fn has_image(
+pub(crate) async fn has_image(
     cluster: &dyn Cluster,
     node: &str,
     image: &str,
