@@ -11,10 +11,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::api::ListParams;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::Kube;
 use super::wait::is_ready;
 use crate::exit::Code;
+
+/// Bytes that a frame's reader asks for: one of TLS's records, which is all that it gets at once. The space is zeroed for each read.
+const READ_BYTES: usize = 16 * 1024;
 
 /// One connection to a port of a pod: WebSocket messages, each of which begins with its channel (see [`Kube::tunnel`]).
 pub(crate) type Tunnel = WebSocketStream<TokioIo<Upgraded>>;
@@ -115,7 +119,10 @@ impl Kube {
             .connect(request)
             .await
             .with_context(|| format!("connecting to pod {namespace}/{}", place.pod))?;
-        Ok(connection.into_stream())
+        // Nothing was read from it yet, so that nothing is lost with the first frame's reader.
+        let socket = connection.into_stream().into_inner();
+        let config = WebSocketConfig::default().read_buffer_size(READ_BYTES);
+        Ok(WebSocketStream::from_raw_socket(socket, Role::Client, Some(config)).await)
     }
 }
 

@@ -5,6 +5,7 @@ mod forward;
 mod manifests;
 mod ports;
 mod wait;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -226,7 +227,7 @@ fn client(config: Config) -> anyhow::Result<Client> {
     http.set_keepalive_interval(Some(KEEPALIVE));
     http.set_keepalive_retries(Some(4));
     let https = config
-        .rustls_https_connector_with_connector(http)
+        .rustls_https_connector_with_connector(wide::Wide(http))
         .context("setting up TLS for the cluster's API")?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
