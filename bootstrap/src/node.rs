@@ -84,7 +84,7 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
     numbers.ok_or_else(|| "user and group are numbers, as in 65532:65532".to_owned())
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, ClusterName, Provider};
 use crate::environment::{Home, Record, Stage};
 use crate::exit::Code;
 use crate::forward::{self, Kept};
-use crate::kube::{Condition, Kube, Leaving, wait_until};
+use crate::kube::{Condition, Kube, Leaving, Manifests, wait_until};
 use crate::names::{HOSTS_DIRECTORY, registry_host};
 use crate::output::{self, Steps};
 use crate::plan::DEFAULT_PORT;
@@ -58,35 +58,35 @@ pub(super) async fn down(
             "the registry in the cluster of context {context} was brought up where its nodes can be reached: take it out from there"
         )));
     }
-    let has_namespace = kube.has_namespace().await?;
-    if !has_namespace && !args.dry_run {
-        if args.purge {
-            remove_objects(&kube, true, false).await?;
-        }
-        return forget(args, name, home, &context);
-    }
     let is_there = !said.is_empty();
     let what = Adopted::said(&said)
         .or_else(|| record.as_ref().map(former))
         .unwrap_or_else(of_nobody);
+    let purges_directory = args.purge && what.storage == Storage::Host;
+    let has_namespace = kube.has_namespace().await?;
     let keeps_claim = !args.purge && what.storage == Storage::Pvc;
-    let cleans = is_there || args.purge && what.storage == Storage::Host;
+    let cleans = is_there || purges_directory;
     if args.dry_run {
-        let all = [
-            (has_namespace, STOP),
-            (has_namespace && cleans, CLEAN),
-            (has_namespace, REMOVE),
-        ];
+        let is_due = has_namespace || purges_directory;
+        let all = [(is_due, STOP), (is_due && cleans, CLEAN), (is_due, REMOVE)];
         let titles = all.into_iter().filter(|(is_due, _)| *is_due);
         let titles: Vec<String> = titles.map(|(_, title)| title.to_owned()).collect();
         let plan = json!({"provider": Provider::Existing, "stays": true, "data": what.data, "steps": titles});
-        print_plan(
-            args,
-            &format!("Cluster of context {context}"),
-            &titles,
-            &plan,
-        );
+        let of = format!("Cluster of context {context}");
+        print_plan(args, &of, &titles, &plan);
         return Ok(());
+    }
+    if !has_namespace {
+        if !purges_directory {
+            if args.purge {
+                remove_objects(&kube, true, false).await?;
+            }
+            return forget(args, name, home, &context);
+        }
+        // The pods that delete the images have to be somewhere.
+        for object in Manifests::namespace()? {
+            kube.apply(&object).await?;
+        }
     }
     let mut steps = Steps::new(args.output.output, 2 + usize::from(cleans));
     steps.run(STOP, stop(&kube)).await?;
@@ -126,8 +126,18 @@ pub(super) async fn down(
 /// that does no harm, so it does not keep the registry from going; images are another matter.
 async fn clean(kube: &Kube, what: &Adopted, purges: bool) -> anyhow::Result<()> {
     let data = Some(what.data.as_path()).filter(|_| purges && what.storage == Storage::Host);
+    let stays = |why: &str| {
+        Code::Unhealthy.error(format!(
+            "the images in {} of node {} cannot be deleted: {why}",
+            what.data.display(),
+            what.node.as_deref().unwrap_or_default()
+        ))
+    };
     let Some(image) = what.image.clone() else {
-        return Ok(());
+        return match data {
+            Some(_) => Err(stays("nobody remembers wharf's image")),
+            None => Ok(()),
+        };
     };
     let leaving = Leaving {
         image,
@@ -141,13 +151,17 @@ async fn clean(kube: &Kube, what: &Adopted, purges: bool) -> anyhow::Result<()> 
     // Those of a run that was interrupted may have been told something else.
     kube.delete_labelled(&like, &selector).await?;
     wait_until(kube, Condition::Gone(&[Leaving::COMPONENT]), NODE_PATIENCE).await?;
-    let mut pods = Vec::new();
+    let (mut pods, mut reaches_images) = (Vec::new(), false);
     for node in kube.nodes().await?.into_iter().filter(|node| node.is_ready) {
         let pod = format!("{}-{}", Leaving::COMPONENT, node.uid);
         let is_kept_here = what.node.as_ref().is_none_or(|kept| *kept == node.name);
         let data = data.filter(|_| is_kept_here);
+        reaches_images |= data.is_some();
         kube.apply(&leaving.pod(&pod, &node.name, data)?).await?;
         pods.push(pod);
+    }
+    if data.is_some() && !reaches_images {
+        return Err(stays("the node is not ready; start it and try again"));
     }
     let done = Condition::Done {
         component: Leaving::COMPONENT,

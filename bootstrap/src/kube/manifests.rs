@@ -10,7 +10,7 @@ use anyhow::Context;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::names::{ENVIRONMENT, HOSTS_DIRECTORY, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
+use crate::names::{ENVIRONMENT, MANAGED_BY, MANAGER, NAMESPACE, registry_host};
 
 /// The label that says which node a node is.
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -87,7 +87,7 @@ impl Manifests {
             Volume::Claim => documents(DATA_FILE)?,
             _ => Vec::new(),
         };
-        Ok((typed(documents(NAMESPACE_FILE)?)?, typed(claim)?))
+        Ok((Self::namespace()?, typed(claim)?))
     }
 
     /// The registry.
@@ -228,77 +228,17 @@ impl Manifests {
         typed(documents(HELP_FILE)?)
     }
 
+    /// What everything of wharf's is in.
+    pub(crate) fn namespace() -> anyhow::Result<Vec<DynamicObject>> {
+        typed(documents(NAMESPACE_FILE)?)
+    }
+
     /// All that runs in the cluster, as far as it is needed to delete it.
     pub(crate) fn workloads() -> anyhow::Result<Vec<DynamicObject>> {
         let files = [REGISTRY_FILE, SERVICE_FILE, RELAY_FILE];
         let objects: Vec<Vec<Value>> =
             files.into_iter().map(documents).collect::<Result<_, _>>()?;
         typed(objects.concat())
-    }
-}
-
-/// What takes wharf's files off nodes that nobody can reach from outside: a pod on each.
-#[derive(Debug, Clone)]
-pub(crate) struct Leaving {
-    /// wharf's own image.
-    pub(crate) image: String,
-    /// The port of localhost.
-    pub(crate) port: u16,
-}
-
-impl Leaving {
-    /// The component that these pods are.
-    pub(crate) const COMPONENT: &str = "leave";
-
-    /// The pod of one node; with a directory of images, those go as well.
-    pub(crate) fn pod(
-        &self,
-        name: &str,
-        node: &str,
-        data: Option<&Path>,
-    ) -> anyhow::Result<DynamicObject> {
-        let mut args = vec![
-            "node".to_owned(),
-            "leave".to_owned(),
-            format!("--port={}", self.port),
-            "--hosts=/hosts".to_owned(),
-        ];
-        let mut mounts = vec![json!({"name": "hosts", "mountPath": "/hosts"})];
-        let hosts = json!({"path": HOSTS_DIRECTORY, "type": "DirectoryOrCreate"});
-        let mut volumes = vec![json!({"name": "hosts", "hostPath": hosts})];
-        if let Some((parent, directory)) = data.and_then(|d| Some((d.parent()?, d.file_name()?))) {
-            // Nobody can remove the folder that is mounted, so the one above it is.
-            args.push(format!("--data=/parent/{}", directory.to_string_lossy()));
-            mounts.push(json!({"name": "parent", "mountPath": "/parent"}));
-            volumes.push(json!({"name": "parent", "hostPath": {"path": parent}}));
-        }
-        object(json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels(Self::COMPONENT)},
-            "spec": {
-                "nodeName": node,
-                "tolerations": [{"operator": "Exists"}],
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
-                "terminationGracePeriodSeconds": 0,
-                "containers": [{
-                    "name": "leave",
-                    "image": self.image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "args": args,
-                    "securityContext": {
-                        "runAsUser": 0,
-                        "allowPrivilegeEscalation": false,
-                        "readOnlyRootFilesystem": true,
-                        "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
-                    },
-                    "volumeMounts": mounts,
-                }],
-                "volumes": volumes,
-            },
-        }))
     }
 }
 
@@ -331,7 +271,7 @@ pub(crate) fn probe_pod(name: &str, node: &str, image: &str) -> anyhow::Result<D
     }))
 }
 
-fn labels(component: &str) -> Value {
+pub(super) fn labels(component: &str) -> Value {
     json!({
         "app.kubernetes.io/name": "wharf",
         "app.kubernetes.io/component": component,
@@ -365,7 +305,7 @@ fn typed(objects: Vec<Value>) -> anyhow::Result<Vec<DynamicObject>> {
     objects.into_iter().map(object).collect()
 }
 
-fn object(object: Value) -> anyhow::Result<DynamicObject> {
+pub(super) fn object(object: Value) -> anyhow::Result<DynamicObject> {
     serde_json::from_value(object).context("an object without a kind or a name")
 }
 
@@ -463,16 +403,6 @@ mod tests {
     #[test]
     fn rendered_with_the_pod_alone() {
         insta::assert_snapshot!(storage(&existing(Volume::Empty)));
-    }
-
-    #[test]
-    fn rendered_to_leave_a_node() {
-        let leaving = Leaving {
-            image: "registry.example.com/wharf:0.1.0".into(),
-            port: 5055,
-        };
-        let pod = leaving.pod("leave-0", "node-1", Some(Path::new("/srv/images")));
-        insta::assert_snapshot!(serde_json::to_string_pretty(&pod.unwrap()).unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod forward;
+mod leaving;
 mod manifests;
 mod ports;
 mod wait;
@@ -31,7 +32,8 @@ use crate::health::Health;
 use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, RELAY, SERVICE_PORT};
 use crate::resolve::resolve;
 pub(crate) use forward::{Kind, Port, Target, Tunnel};
-pub(crate) use manifests::{Leaving, Manifests, Volume, environment, probe_pod};
+pub(crate) use leaving::Leaving;
+pub(crate) use manifests::{Manifests, Volume, environment, probe_pod};
 pub(crate) use wait::{Condition, wait_until};
 
 /// The label of the control plane's nodes.

@@ -296,6 +296,11 @@ pub(crate) fn on_a_node(world: &World) -> Result<()> {
     let status = world.said(&["status"])?.stdout;
     let place = format!("images in {DIRECTORY} of node {}", nodes[0]);
     ensure!(status.contains(&place), "{status}");
+    let said = world.said(&["down"])?.stdout;
+    ensure!(said.contains(DIRECTORY), "{said}");
+    ensure!(world.namespaces_now()? == world.namespaces);
+    let there = world.on_node(&nodes[0], DIRECTORY)?;
+    ensure!(there.contains("wharf.lock"), "{there}");
     world.said(&["down", "--purge"])?;
     let left = world.on_node(&nodes[0], "/var")?;
     ensure!(!left.contains("wharf-test-images"), "{left}");
