@@ -175,7 +175,14 @@ impl Home {
     /// Takes hold of an environment's files, once nobody else has them: another wharf, or a program that a killed wharf
     /// has started and that still makes or deletes the cluster.
     pub(crate) async fn hold(name: &ClusterName, wait: Duration) -> anyhow::Result<Self> {
-        let directory = state_directory()?;
+        Self::hold_in(state_directory()?, name, wait).await
+    }
+
+    async fn hold_in(
+        directory: PathBuf,
+        name: &ClusterName,
+        wait: Duration,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
         let path = lock_path(&directory, name);
@@ -500,5 +507,23 @@ mod tests {
         home.forget().unwrap();
         drop(home);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_a_purge_has_the_lock_that_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (directory, name) = (directory.path(), "dev".parse().unwrap());
+        let hold = |wait| Home::hold_in(directory.to_owned(), &name, wait);
+        let first = hold(Duration::ZERO).await.unwrap();
+        let purge = async {
+            // The other has opened the lock by now, and waits for it.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            first.forget().unwrap();
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(hold(Duration::from_secs(60)), purge);
+        let second = second.unwrap();
+        assert!(is_at(&second.lock, &second.lock_path()));
+        assert!(hold(Duration::ZERO).await.is_err());
     }
 }
