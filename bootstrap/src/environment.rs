@@ -523,7 +523,7 @@ mod tests {
         };
         let (second, ()) = tokio::join!(hold(Duration::from_secs(60)), purge);
         let second = second.unwrap();
-        assert!(is_at(&second.lock, &second.lock_path()));
+        assert!(is_at(&second.lock, &lock_path(directory, &name)));
         assert!(hold(Duration::ZERO).await.is_err());
     }
 }
