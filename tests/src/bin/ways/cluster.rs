@@ -1,7 +1,6 @@
 //! The cluster in which the ways lead to the registry.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command::{self, say};
 
+use crate::cpu::is_wharf;
 use crate::report::{line, median, target};
 
 /// For what makes a cluster or moves gigabytes.
@@ -107,20 +107,19 @@ pub(crate) fn free_port() -> Result<u16> {
     port.context("no port from 5390 to 5399 is free")
 }
 
-/// A figure in KiB of all programs with this command line.
-pub(crate) fn kib_of(words: &[&str], what: &str) -> Result<Vec<u64>> {
+/// A figure in KiB of all programs that run this command of wharf's.
+pub(crate) fn kib_of(wharfs: &str, what: &str) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command);
         let mut given = command.split('\0');
-        let program = given.next().map(Path::new).and_then(Path::file_name);
-        let is_it = program.is_some_and(|name| name == words[0])
-            && words[1..].iter().all(|word| given.next() == Some(word));
+        let program = given.next().and_then(|program| program.rsplit('/').next());
+        let is_it = program.is_some_and(is_wharf) && given.next() == Some(wharfs);
         if let (true, Ok(id)) = (is_it, entry.file_name().to_string_lossy().parse()) {
             found.push(wharf_tests::wharf::kib(id, what)?);
         }
     }
-    ensure!(!found.is_empty(), "no {words:?} runs");
+    ensure!(!found.is_empty(), "no `wharf {wharfs}` runs");
     Ok(found)
 }

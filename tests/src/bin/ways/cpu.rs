@@ -1,8 +1,10 @@
 //! Whose processor time it is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::Result;
+use wharf_tests::wharf;
 
 /// What is told apart, by the program's name and, where that is wharf's, by its command.
 const PROGRAMS: [&str; 8] = [
@@ -53,11 +55,18 @@ impl Cpu {
     }
 }
 
+/// Whether a program is the one under test, which may be a file of another name (`WHARF_BIN`).
+pub(crate) fn is_wharf(program: &str) -> bool {
+    let given = wharf::binary().ok();
+    let given = given.as_deref().and_then(Path::file_name);
+    program == "wharf" || given.is_some_and(|given| given == program)
+}
+
 /// What a program is called here.
 fn name(command: &str) -> Option<String> {
     let mut words = command.split('\0');
     let program = words.next()?.rsplit('/').next()?;
-    if program == "wharf" {
+    if is_wharf(program) {
         let command = words.next()?;
         return COMMANDS
             .contains(&command)

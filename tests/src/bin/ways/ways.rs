@@ -88,7 +88,7 @@ pub(crate) fn measure(world: &World, rounds: usize, mib: usize) -> Result<()> {
         }
     }
     report(&ways, mib * rounds);
-    let relays = kib_of(&["wharf", "relay"], "VmHWM")?;
+    let relays = kib_of("relay", "VmHWM")?;
     let most = relays.iter().max().copied().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "it is read by people")]
     let most = most as f64 / 1024.0;
@@ -98,7 +98,7 @@ pub(crate) fn measure(world: &World, rounds: usize, mib: usize) -> Result<()> {
         "<= 20",
         most <= 20.0,
     );
-    let forwards = kib_of(&["wharf", "forward"], "VmHWM")?;
+    let forwards = kib_of("forward", "VmHWM")?;
     line(&format!(
         "- the forward's memory at its most: {} KiB",
         forwards[0]
