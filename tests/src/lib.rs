@@ -1,7 +1,9 @@
 //! What whole-program tests stand on: the machine they need ([`bed`]), the program under test
 //! ([`wharf`]), how commands are run ([`command`]), an HTTP client with bad manners ([`http`]),
 //! what is said to registries with it ([`talk`]), things to push ([`content`]), rows for a catalog ([`seed`]), a tracer of
-//! system calls ([`strace`]), the example in a cluster ([`example`]), what a registry takes there that nobody brings ([`by_hand`]), and the proof that the tests notice when something is taken away ([`protections`]).
+//! system calls ([`strace`]), the example in a cluster ([`example`]), what a registry takes there that nobody brings
+//! ([`by_hand`]), commands to kill in each of their steps ([`steps`]), what a cluster leaves behind ([`traces`]), and the proof
+//! that the tests notice when something is taken away ([`protections`]).
 
 pub mod bed;
 pub mod by_hand;
@@ -11,8 +13,10 @@ pub mod example;
 pub mod http;
 pub mod protections;
 pub mod seed;
+pub mod steps;
 pub mod strace;
 pub mod talk;
+pub mod traces;
 pub mod volume;
 pub mod wharf;
 

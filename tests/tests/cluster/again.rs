@@ -7,7 +7,6 @@ use serde_json::Value;
 use wharf_tests::command;
 
 use crate::restart::Running;
-use crate::up::Up;
 use crate::world::{LONG, PATIENCE, World, start, until};
 
 /// What wharf is known to install; whatever else carries its label is looked at as well.
@@ -47,7 +46,7 @@ pub(crate) fn nothing_changes(world: &World) -> Result<()> {
     }
     let kubeconfig = || std::fs::read(world.cluster.dir().join("kubeconfig"));
     let contexts = kubeconfig()?;
-    let events = Up::start(world)?.succeeds()?;
+    let events = world.start_up()?.succeeds()?;
     let after = versions(world)?;
     ensure!(before == after, "before {before:#?}\nafter {after:#?}");
     ensure!(kubeconfig()? == contexts, "the kubeconfig changed");
@@ -131,7 +130,7 @@ pub(crate) fn what_is_broken_is_repaired(world: &World) -> Result<()> {
     );
     is_seen(false)?;
 
-    Up::start(world)?.succeeds()?;
+    world.start_up()?.succeeds()?;
     command::output(&mut world.wharf(&["status"])?, PATIENCE)?;
     world.docker(&["exec", worker, "test", "-s", &hosts])?;
     world.kubectl(&[&["get"], map.as_slice()].concat())?;

@@ -1,30 +1,17 @@
 //! `wharf up` makes the cluster, whatever stops it on the way.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use wharf_tests::command::{self, say};
-use wharf_tests::content::Random;
+use wharf_tests::command;
+use wharf_tests::steps::Run;
 
-use crate::up::Up;
 use crate::world::{PATIENCE, World, until};
 
 /// The step that makes the cluster, as events name it.
 const CREATE: &str = "Create cluster";
-/// Those after it, in order, up to where a first run ends.
-const LATER: [&str; 6] = [
-    "Wait for the nodes",
-    "Bring wharf's image",
-    "Tell containerd",
-    "Ask the registry",
-    "Keep wharf's image",
-    "Prove it",
-];
-const INSTALL: &str = "Install the registry";
 
 pub(crate) fn interrupted(world: &World) -> Result<()> {
-    let mut up = Up::start(world)?;
+    let mut up = world.start_up()?;
     has_begun(world, &mut up)?;
     // As a terminal does it: everybody is told, and what the engine was asked for goes on.
     up.signal_all(Signal::INT)?;
@@ -54,7 +41,7 @@ pub(crate) fn killed_while_creating(world: &World) -> Result<()> {
     let mut tries = 0;
     let up = loop {
         tries += 1;
-        let mut up = Up::start(world)?;
+        let mut up = world.start_up()?;
         up.reaches("Delete what is left")?;
         has_begun(world, &mut up)?;
         up.kill()?;
@@ -75,38 +62,10 @@ pub(crate) fn killed_while_creating(world: &World) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn killed_afterwards(world: &World) -> Result<()> {
-    let seed = match std::env::var("WHARF_SEED") {
-        Ok(seed) => seed.parse().context("WHARF_SEED is no number")?,
-        Err(_) => u64::from(std::process::id()),
-    };
-    let mut random = Random::new(seed);
-    let (first, moment) = (LATER[random.below(LATER.len())], random.below(1500));
-    say(&format!(
-        "cluster: killed at \"{first}\" and {moment} ms into the install, WHARF_SEED={seed}"
-    ));
-
-    let mut up = Up::start(world)?;
+pub(crate) fn completed(world: &World) -> Result<()> {
+    let mut up = world.start_up()?;
     up.reaches("Delete what is left")?;
-    up.reaches(first)?;
-    up.kill()?;
-    let nodes = identities(world)?;
-
-    let mut up = Up::start(world)?;
-    up.reaches(INSTALL)?;
-    // Any moment of it will do: this is the choice, and nothing is waited for.
-    std::thread::sleep(Duration::from_millis(u64::try_from(moment)?));
-    up.kill()?;
-
-    let events = Up::start(world)?.succeeds()?;
-    let made_anew = events.iter().any(|event| {
-        let name = event["name"].as_str().unwrap_or_default();
-        name.starts_with(CREATE) || name.starts_with("Delete")
-    });
-    ensure!(
-        !made_anew && identities(world)? == nodes,
-        "the cluster was made anew: {events:?}"
-    );
+    let events = up.succeeds()?;
     for event in &events[..events.len() - 1] {
         let is_event = matches!(event["state"].as_str(), Some("running" | "done"))
             && event["step"].as_u64() <= event["of"].as_u64();
@@ -141,7 +100,7 @@ pub(crate) fn port_of_another(world: &World) -> Result<()> {
 }
 
 /// Waits until the cluster is being made: a node of it is there, and the step is not over.
-fn has_begun(world: &World, up: &mut Up) -> Result<()> {
+fn has_begun(world: &World, up: &mut Run) -> Result<()> {
     up.reaches(CREATE)?;
     until("a node was made", || Ok(!world.nodes()?.is_empty()))?;
     let events = up.events()?;
@@ -155,16 +114,4 @@ fn has_begun(world: &World, up: &mut Up) -> Result<()> {
         "it was to be stopped while it creates the cluster, and is at {last}"
     );
     Ok(())
-}
-
-fn identities(world: &World) -> Result<String> {
-    let nodes = world.nodes()?;
-    let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-    world.docker(
-        &[
-            &["container", "inspect", "--format", "{{.Id}}"],
-            nodes.as_slice(),
-        ]
-        .concat(),
-    )
 }

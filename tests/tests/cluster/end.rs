@@ -1,12 +1,13 @@
 //! `wharf down`, and what comes after.
 
+use std::net::TcpListener;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use wharf_tests::command::{self, Output};
+use wharf_tests::traces;
 
-use crate::up::Up;
-use crate::world::{LONG, World};
+use crate::world::{LONG, World, loopbacks};
 
 pub(crate) fn down_keeps_the_images(world: &World) -> Result<()> {
     let before = files(&world.data().join("blobs"))?;
@@ -37,7 +38,7 @@ pub(crate) fn down_keeps_the_images(world: &World) -> Result<()> {
 }
 
 pub(crate) fn up_has_them_again(world: &World) -> Result<()> {
-    Up::start(world)?.succeeds()?;
+    world.start_up()?.succeeds()?;
     // Docker on the host pushes nothing: what the new nodes pull is what the former cluster left.
     let image = world.image("python-server");
     world.kubectl(&[
@@ -59,13 +60,27 @@ pub(crate) fn up_has_them_again(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Whatever there was of it: a forward runs in the background.
 pub(crate) fn purge_deletes_them(world: &World) -> Result<()> {
+    let volumes = traces::volumes(&world.cluster)?;
+    let before = traces::traces(&world.cluster)?;
+    for what in ["ps: ", "get-contexts: ", "get-users: ", "process "] {
+        let is_there = before.iter().any(|trace| trace.starts_with(what));
+        ensure!(is_there, "no {what}in {before:?}");
+    }
+    ensure!(!volumes.is_empty() && !traces::files_of(&world.cluster)?.is_empty());
     down(world, &["--purge"])?;
-    ensure!(world.nodes()?.is_empty(), "nodes are left");
     ensure!(!world.data().exists(), "{} is left", world.data().display());
-    let forwards = world.cluster.dir().join("state/wharf/forwards");
-    let left = std::fs::read_dir(forwards)?.count();
-    ensure!(left == 0, "a forward into nowhere is left");
+    let left = traces::traces(&world.cluster)?;
+    let volumes = traces::left_of(&world.cluster, &volumes)?;
+    let files = traces::files_of(&world.cluster)?;
+    ensure!(
+        left.is_empty() && volumes.is_empty() && files.is_empty(),
+        "left are {left:?} {volumes:?} {files:?}"
+    );
+    for ip in loopbacks() {
+        TcpListener::bind((ip, world.port)).context("the port is taken still")?;
+    }
     Ok(())
 }
 

@@ -6,16 +6,15 @@ use std::net::{SocketAddr, TcpStream};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::command;
+use wharf_tests::content::sha256;
 use wharf_tests::http::{Answer, Body, Connection, Request};
 use wharf_tests::talk;
 
 use crate::restart::{
-    REGISTRY_PODS, Running, open_uploads, registry_pods, what_is_stored_is_whole,
+    PART, REGISTRY_PODS, Running, open_uploads, registry_pods, what_is_stored_is_whole,
 };
-use crate::world::{LONG, PATIENCE, World, loopbacks, start as start_beside, until};
+use crate::world::{LONG, PATIENCE, World, big, loopbacks, start as start_beside, until};
 
-/// Bytes of the image that arrive before each of the deletions.
-const ARRIVED: u64 = 32 << 20;
 /// The repository that is pushed to through the forward.
 const REPOSITORY: &str = "forwarded";
 
@@ -72,7 +71,7 @@ pub(crate) fn a_push_outlives_two_pods(world: &World) -> Result<()> {
         until("more of the image has arrived", || {
             let ended = push.0.try_wait()?;
             ensure!(ended.is_none(), "the push ended ({ended:?}): {}", said());
-            Ok(uploads() >= ARRIVED * (pod + 1))
+            Ok(uploads() >= big() / PART * (pod + 1))
         })?;
         let answer = get(address, "/v2/")?;
         ensure!(answer.status == 200, "{answer:?}");
@@ -81,6 +80,7 @@ pub(crate) fn a_push_outlives_two_pods(world: &World) -> Result<()> {
         // Held until the next pod is ready.
         let answer = get(address, "/v2/")?;
         ensure!(answer.status == 200, "{answer:?}");
+        pull_beside(address)?;
         drop(unread);
     }
     let status = command::wait_for(&mut push.0, LONG)?;
@@ -124,6 +124,21 @@ fn the_registry_is_well(world: &World) -> Result<()> {
 
 fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     Ok(Connection::open(address)?.send(Request::new("GET", path))?)
+}
+
+/// Reads an image of many megabytes, while the other is pushed.
+fn pull_beside(address: SocketAddr) -> Result<()> {
+    let manifest = get(address, "/v2/python-server/manifests/latest")?.json()?;
+    for layer in manifest["layers"].as_array().context("no layers")? {
+        let digest = layer["digest"].as_str().context("no digest")?;
+        let blob = get(address, &format!("/v2/python-server/blobs/{digest}"))?;
+        ensure!(
+            blob.status == 200 && sha256(&blob.body) == digest,
+            "{digest} did not come as it was pushed: {}",
+            blob.status
+        );
+    }
+    Ok(())
 }
 
 /// Asks for the biggest blob there is, and does not read it.

@@ -1,6 +1,6 @@
 //! `wharf up` to `wharf down --purge` on a real kind cluster of two nodes: one cluster for all of
-//! it, because making one takes longer than everything that is done with it. `WHARF_SEED` repeats a
-//! run's choice of the moments at which `up` is killed.
+//! it, because making one takes longer than everything that is done with it. What happens to a cluster while it is used, and to `up`
+//! and `down` in each of their steps, is the suite `drills`.
 
 mod again;
 mod create;
@@ -9,7 +9,6 @@ mod end;
 mod forward;
 mod push;
 mod restart;
-mod up;
 mod walk;
 mod world;
 
@@ -36,7 +35,7 @@ const STEPS: [Step; 22] = [
     ),
     (
         "a killed `up` is completed by the next one",
-        create::killed_afterwards,
+        create::completed,
     ),
     (
         "the port of a running cluster is refused, with its owner",

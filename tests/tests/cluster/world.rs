@@ -13,6 +13,8 @@ use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command::{self, say};
 use wharf_tests::http;
+use wharf_tests::is_long;
+use wharf_tests::steps::Run;
 
 /// Longer than any command takes on a busy machine, but for those that make or push something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -24,8 +26,13 @@ const EXAMPLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../deploy/examples/python-server"
 );
-/// Of the big image, in bytes that cannot be compressed: a push of it lasts.
-const BIG: u64 = 320 << 20;
+/// Of the big image, in bytes that cannot be compressed: a push of it lasts. With `WHARF_LONG=1`, two gigabytes.
+pub(crate) fn big() -> u64 {
+    match is_long() {
+        true => 2 << 30,
+        false => 320 << 20,
+    }
+}
 
 /// The cluster of the test, before, while and after it exists.
 pub(crate) struct World {
@@ -81,6 +88,11 @@ impl World {
             command.args(["--kubernetes-image", image]);
         }
         Ok(command)
+    }
+
+    /// The same, beside the test.
+    pub(crate) fn start_up(&self) -> Result<Run> {
+        Run::start(self.up()?, self.cluster.dir())
     }
 
     /// `docker`, which must succeed.
@@ -182,7 +194,7 @@ pub(crate) fn build_images(world: &World) -> Result<()> {
         "FROM scratch\nCOPY big /big\nCMD [\"/big\"]\n",
     )?;
     std::io::copy(
-        &mut File::open("/dev/urandom")?.take(BIG),
+        &mut File::open("/dev/urandom")?.take(big()),
         &mut File::create(&file)?,
     )?;
     world.docker(&[

@@ -11,6 +11,7 @@ use wharf_tests::bed::{Bed, Cluster, Provider, Tool};
 use wharf_tests::command::{self, Output};
 use wharf_tests::example::{self, Shape};
 use wharf_tests::talk::until;
+use wharf_tests::traces;
 
 /// For what makes a cluster or moves hundreds of megabytes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
@@ -87,28 +88,9 @@ impl World {
         example::run(&self.cluster, pod, &self.image())
     }
 
-    /// What Docker and the kubeconfig have of the cluster: containers, networks, volumes, contexts, clusters, users.
+    /// What the machine has of the cluster.
     pub(crate) fn traces(&self) -> Result<Vec<String>> {
-        let name = self.cluster.name();
-        let filter = format!("name=^{name}");
-        let mut traces = Vec::new();
-        for what in [
-            &["ps", "--all", "--format={{.Names}}"][..],
-            &["network", "ls", "--format={{.Name}}"],
-            &["volume", "ls", "--quiet"],
-        ] {
-            let said = self
-                .cluster
-                .docker(&[what, &["--filter", &filter]].concat())?;
-            traces.extend(said.lines().map(|line| format!("{}: {line}", what[0])));
-        }
-        for what in ["get-contexts", "get-clusters", "get-users"] {
-            let mut kubectl = self.cluster.command("kubectl");
-            let said = command::output(kubectl.args(["config", what]), LONG)?;
-            let lines = said.lines().filter(|line| line.contains(name));
-            traces.extend(lines.map(|line| format!("{what}: {line}")));
-        }
-        Ok(traces)
+        traces::traces(&self.cluster)
     }
 
     /// What is in minikube's directory of profiles, and in that of machines.
