@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use kube::config::{Cluster as KubeCluster, Kubeconfig};
 use serde_json::json;
 use tokio::time::timeout;
@@ -189,7 +189,14 @@ impl Looked<'_> {
                 .nodes
                 .iter()
                 .map(|node| nodes::inspect(cluster, &node.name, image.as_deref(), port));
-            for (node, equipment) in self.nodes.iter().zip(try_join_all(looked).await?) {
+            for (node, equipment) in self.nodes.iter().zip(join_all(looked).await) {
+                // What runs its containers may only be starting, after a run that was killed when it had started the node. Nothing
+                // is known of it then: it gets everything when it is ready, and each step skips what is right.
+                let Ok(equipment) = equipment else {
+                    without_image.extend(image.is_some().then(|| node.name.clone()));
+                    without_hosts.push(node.name.clone());
+                    continue;
+                };
                 without_image.extend((!equipment.has_image).then(|| node.name.clone()));
                 // Where wharf has not told containerd so itself, it may read no such file; then none is written.
                 let is_told = !is_adopted && cluster.provider() == Provider::Kind;
