@@ -22,6 +22,9 @@ const LONG: Duration = Duration::from_secs(600);
 /// The longest moment within a step, as a power of two of milliseconds. Moments are as likely short as long: most steps are.
 const LONGEST: usize = 11;
 
+/// How often a command may have other steps than it has just planned.
+const REPLANS: u32 = 20;
+
 /// A running command with `--output json`, in a process group of its own.
 #[derive(Debug)]
 pub struct Run {
@@ -215,6 +218,7 @@ impl Killed<'_> {
     pub fn in_every_step(&mut self) -> Result<BTreeSet<String>> {
         let mut seen = BTreeSet::new();
         let mut due: Vec<(String, Moment)> = Vec::new();
+        let mut replanned = 0;
         loop {
             let steps = planned((self.command)()?)?;
             for step in &steps {
@@ -231,18 +235,34 @@ impl Killed<'_> {
                 return Ok(seen);
             };
             let (step, moment) = due.remove(at);
-            self.kill(&steps, number, moment).with_context(|| {
+            let was_planned = self.kill(&steps, number, moment).with_context(|| {
                 format!("killed {moment:?} {step}, step {} of {steps:?}", number + 1)
             })?;
+            if !was_planned {
+                // What it found was another thing than the plan before had found: a node that had only just been started, say.
+                due.insert(at, (step, moment));
+                replanned += 1;
+                ensure!(
+                    replanned < REPLANS,
+                    "it never does what it has just planned"
+                );
+            }
         }
     }
 
-    fn kill(&mut self, steps: &[String], number: usize, moment: Moment) -> Result<()> {
+    /// Kills it at a moment of a step, or, where its steps are others than were planned, at once: `false` then.
+    fn kill(&mut self, steps: &[String], number: usize, moment: Moment) -> Result<bool> {
         let is = |event: &Value, state: &str| {
             event["step"] == number + 1 && event["of"] == steps.len() && event["state"] == state
         };
         let step = &steps[number];
         let mut run = Run::start((self.command)()?, self.dir)?;
+        let first = run.says(step, |event| event["of"].is_u64())?;
+        if first["of"] != steps.len() {
+            run.kill_or_end()?;
+            (self.holds)()?;
+            return Ok(false);
+        }
         run.says(step, |event| is(event, "running"))?;
         match moment {
             Moment::After => drop(run.says(step, |event| is(event, "done"))?),
@@ -265,7 +285,8 @@ impl Killed<'_> {
             run.said()
         );
         say(&format!("killed {moment:?} {step}"));
-        (self.holds)()
+        (self.holds)()?;
+        Ok(true)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn wiped(world: &World) -> Result<()> {
     let wipe = r#"
         images() { ctr --namespace=k8s.io images ls | tail -n +2; }
         pause=$(images | awk '$1 ~ "/pause:" { print $3; exit }')
-        images | awk -v pause="$pause" '$3 != pause { print $1 }' | xargs ctr --namespace=k8s.io images rm --sync
+        images | awk -v pause="$pause" '$3 != pause { print $1 }' | xargs ctr --namespace=k8s.io images rm --sync >/dev/null
         images
     "#;
     let left = world.cluster.docker(&["exec", worker, "sh", "-c", wipe])?;
