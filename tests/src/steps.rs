@@ -122,6 +122,10 @@ impl Run {
     }
 
     fn kill_or_end(&mut self) -> Result<ExitStatus> {
+        // Of one that has ended, and was seen to, nothing is left that could be killed.
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
         rustix::process::kill_process(Pid::from_child(&self.child), Signal::KILL)?;
         self.ends()
     }
