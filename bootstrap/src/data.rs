@@ -81,8 +81,19 @@ pub(crate) fn purge(path: &Path) -> anyhow::Result<()> {
             path.display()
         )));
     }
-    std::fs::remove_dir_all(path)
-        .with_context(|| format!("deleting the images in {}", path.display()))
+    let delete = || -> std::io::Result<()> {
+        // The mark goes last: whatever is left after a kill is still a registry's, and goes the next time.
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false if entry.file_name() != MARK => std::fs::remove_file(entry.path())?,
+                false => {}
+            }
+        }
+        std::fs::remove_dir_all(path)
+    };
+    delete().with_context(|| format!("deleting the images in {}", path.display()))
 }
 
 fn is_ours(path: &Path) -> anyhow::Result<bool> {

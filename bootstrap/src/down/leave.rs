@@ -74,10 +74,10 @@ fn again(what: &Adopted) -> String {
     }
 }
 
-/// Deletes a directory of a node, if it is a registry's.
+/// Deletes a directory of a node, if it is a registry's. What says that it is goes last, as on the host.
 async fn purge(cluster: &dyn Cluster, node: &str, data: &Path) -> anyhow::Result<()> {
     let path = data.to_string_lossy();
-    let script = r#"if [ ! -e "$1" ]; then :; elif [ -e "$1/$2" ] || [ -z "$(ls -A "$1")" ]; then rm -rf "$1"; else echo occupied; fi"#;
+    let script = r#"if [ ! -e "$1" ]; then :; elif [ -e "$1/$2" ] || [ -z "$(ls -A "$1")" ]; then for entry in "$1"/* "$1"/.[!.]*; do [ "$entry" = "$1/$2" ] || rm -rf "$entry"; done; rm -rf "$1"; else echo occupied; fi"#;
     let purge = ["sh", "-c", script, "sh", &path, data::MARK];
     let said = cluster.run_on(node, &purge, None).await?;
     if said.trim().is_empty() {
