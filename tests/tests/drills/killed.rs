@@ -161,10 +161,7 @@ pub(crate) fn down_for_good(world: &World) -> Result<()> {
         command: &purge,
         dir: world.cluster.dir(),
         random: world.random(9),
-        moments: &|_, random| match is_long() || random.percent(50) {
-            true => vec![Moment::Within],
-            false => vec![Moment::After],
-        },
+        moments: &moments,
         holds: &|| Ok(()),
     };
     let steps = killed.in_every_step()?;
