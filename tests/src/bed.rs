@@ -118,6 +118,16 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Restarts the engine, with all containers that are in it, if the bed itself started it: who has an engine of their own has other
+    /// things in it. Says whether it did.
+    ///
+    /// # Errors
+    /// It does not end, or does not come again.
+    pub fn restart_engine(&self) -> Result<bool> {
+        let _lock = self.lock()?;
+        engine::restart(self)
+    }
+
     /// A command in the bed's environment: all of its tools are on `PATH`, after those of the machine.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

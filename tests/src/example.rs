@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bed::Cluster;
 use crate::http::{Connection, Request};
@@ -40,6 +40,36 @@ pub fn run(cluster: &Cluster, pod: &str, image: &str) -> Result<()> {
     let pod = format!("pod/{pod}");
     let wait = ["wait", "--for=condition=Ready", &pod, "--timeout=120s"];
     cluster.kubectl(&wait).map(drop)
+}
+
+/// A DaemonSet called `everywhere` that runs an image on every node, the control plane's as well, as the registry has it.
+#[must_use]
+pub fn everywhere(image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "everywhere", "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "everywhere"}},
+            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},
+            "template": {
+                "metadata": {"labels": {"app": "everywhere"}},
+                "spec": {
+                    "tolerations": [{"operator": "Exists"}],
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [{
+                        "name": "example",
+                        "image": image,
+                        "imagePullPolicy": "Always",
+                        "readinessProbe": {
+                            "httpGet": {"path": "/", "port": 8080},
+                            "periodSeconds": 1,
+                        },
+                    }],
+                },
+            },
+        },
+    })
 }
 
 /// The status of an answer from the host's side.

@@ -168,8 +168,11 @@ impl Run<'_> {
         });
         // From here on it is no whole cluster any more, whatever interrupts: the next `up` or `down` may delete the rest.
         let oldest = self.found.nodes.iter().map(|node| node.created).min();
-        record.stage = Stage::Intended {
-            since: oldest.unwrap_or_default(),
+        record.stage = match self.unfinished_since() {
+            Some(since) => Stage::Intended { since },
+            None => Stage::Deleting {
+                since: oldest.unwrap_or_default(),
+            },
         };
         self.home.write(&record)?;
         self.cluster.delete(self.home.lock()?).await?;

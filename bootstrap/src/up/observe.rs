@@ -283,7 +283,7 @@ fn require_same_way(said: &BTreeMap<String, String>, cluster: &dyn Cluster) -> a
 fn remembered(record: Option<Record>, name: &ClusterName) -> anyhow::Result<Remembered> {
     Ok(match record {
         Some(Record {
-            stage: Stage::Intended { .. },
+            stage: Stage::Intended { .. } | Stage::Deleting { .. },
             port,
             nodes,
             storage,

@@ -8,9 +8,12 @@ use anyhow::{Result, bail};
 
 use super::{Bed, root_debian, tools};
 use crate::command::{self, say};
+use crate::talk::until;
 
 /// Longer than a busy machine takes to answer, shorter than anybody waits for one that never will.
 const ANSWER: Duration = Duration::from_secs(20);
+/// Longer than an engine takes to stop all containers.
+const STOP: Duration = Duration::from_secs(120);
 
 /// Starts an engine where none answers, and installs one if need be and possible.
 pub(super) fn ensure(bed: &Bed) -> Result<()> {
@@ -55,6 +58,20 @@ pub(super) fn is_ours(bed: &Bed) -> bool {
     };
     let name = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("comm"));
     std::env::var_os("DOCKER_HOST").is_none() && name.is_ok_and(|name| name.trim() == "dockerd")
+}
+
+/// Ends the engine, and starts it again, if it is one that the bed itself started. Says whether it is.
+pub(super) fn restart(bed: &Bed) -> Result<bool> {
+    if !is_ours(bed) {
+        return Ok(false);
+    }
+    let pid = std::fs::read_to_string(bed.dir().join("dockerd.pid"))?;
+    let process = Path::new("/proc").join(pid.trim());
+    command::output(Command::new("kill").arg(pid.trim()), ANSWER)?;
+    // It stops its containers first.
+    until(STOP, &false, || Ok(process.join("exe").exists()))?;
+    bed.script("engine.sh", &[])?;
+    Ok(true)
 }
 
 /// Whether this machine withholds CAP_SYS_RESOURCE (number 24), without which kind's own node image does not start.

@@ -1,20 +1,19 @@
 //! `wharf up --adopt` on a kind cluster that somebody else has made, and `wharf down`, which leaves it as it was.
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use wharf_tests::bed::{Bed, Cluster, Tool};
-use wharf_tests::command::{self, say};
+use wharf_tests::command;
 use wharf_tests::example::{self, Shape};
+use wharf_tests::localhost::free_port;
 use wharf_tests::talk::until;
+use wharf_tests::walk::{Step, walk};
 
 /// For what makes a cluster or moves hundreds of megabytes.
 const LONG: Duration = Duration::from_secs(600);
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&World) -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step<World>; 9] = [
     (
         "a cluster of somebody else is not taken unasked",
         not_unasked,
@@ -40,7 +39,7 @@ struct World {
 fn a_cluster_of_somebody_else() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
     let cluster = Cluster::reserve(&bed, "adopt")?;
-    let port = (5210..5290).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let port = free_port(5210..5290)?;
     let mut create = cluster.command("kind");
     create.args([
         "create",
@@ -57,15 +56,9 @@ fn a_cluster_of_somebody_else() -> Result<()> {
     let world = World {
         before: Shape::of(&cluster)?,
         cluster,
-        port: port.context("no port from 5210 to 5289 is free")?,
+        port,
     };
-    for (what, step) in STEPS {
-        let started = Instant::now();
-        step(&world).with_context(|| format!("not so: {what}"))?;
-        let seconds = started.elapsed().as_secs_f32();
-        say(&format!("adopt: {what}: {seconds:.1} s"));
-    }
-    Ok(())
+    walk(&world.cluster, &world, &STEPS)
 }
 
 fn not_unasked(world: &World) -> Result<()> {

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use wharf_tests::http::{Connection, Request};
+use wharf_tests::localhost;
 use wharf_tests::talk::{ask, get, refuse};
 
-use crate::world::{World, loopbacks};
+use crate::world::World;
 
 /// Asks each `ADDRESS PORT` for `/` and says in a line what came of it.
 const ASK: &str = r#"
@@ -103,7 +104,7 @@ pub(crate) fn pages_of_others_are_refused(world: &World) -> Result<()> {
     let push = Request::new("POST", "/v2/evil/blobs/uploads/");
     let own = world.image("");
     let own = own.trim_end_matches('/');
-    for ip in loopbacks() {
+    for ip in localhost::addresses() {
         let mut http = Connection::open(SocketAddr::new(ip, world.port))?;
         for host in ["evil.example", &format!("evil.example:{}", world.port)] {
             for request in [get("/v2/_catalog"), push.clone()] {

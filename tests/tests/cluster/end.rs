@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use wharf_tests::command::{self, Output};
+use wharf_tests::localhost;
 use wharf_tests::traces;
 
-use crate::world::{LONG, World, loopbacks};
+use crate::world::{LONG, World};
 
 pub(crate) fn down_keeps_the_images(world: &World) -> Result<()> {
     let before = files(&world.data().join("blobs"))?;
@@ -78,7 +79,7 @@ pub(crate) fn purge_deletes_them(world: &World) -> Result<()> {
         left.is_empty() && volumes.is_empty() && files.is_empty(),
         "left are {left:?} {volumes:?} {files:?}"
     );
-    for ip in loopbacks() {
+    for ip in localhost::addresses() {
         TcpListener::bind((ip, world.port)).context("the port is taken still")?;
     }
     Ok(())

@@ -8,12 +8,13 @@ use serde_json::Value;
 use wharf_tests::command;
 use wharf_tests::content::sha256;
 use wharf_tests::http::{Answer, Body, Connection, Request};
+use wharf_tests::localhost;
 use wharf_tests::talk;
 
 use crate::restart::{
     PART, REGISTRY_PODS, Running, open_uploads, registry_pods, what_is_stored_is_whole,
 };
-use crate::world::{LONG, PATIENCE, World, big, loopbacks, start as start_beside, until};
+use crate::world::{LONG, PATIENCE, World, big, start as start_beside, until};
 
 /// The repository that is pushed to through the forward.
 const REPOSITORY: &str = "forwarded";
@@ -39,12 +40,12 @@ pub(crate) fn to_the_registry(world: &World) -> Result<()> {
     );
     let port = port(&start(world, &[":5000"])?)?;
     let direct = world.get_everywhere("/healthz")?.swap_remove(0);
-    for ip in loopbacks() {
+    for ip in localhost::addresses() {
         let forwarded = get(SocketAddr::new(ip, port), "/healthz")?;
         ensure!(forwarded.json()? == direct.json()?, "{ip}: {forwarded:?}");
     }
     // Who begins with TLS is told in HTTP that there is none: that is how containerd finds out.
-    let mut hello = Connection::open(SocketAddr::new(loopbacks()[0], port))?;
+    let mut hello = Connection::open(SocketAddr::new(localhost::addresses()[0], port))?;
     hello.write(b"\x16\x03\x01\x00\x05hello")?;
     ensure!(hello.read_head()?.status == 400);
     the_registry_is_well(world)
@@ -54,7 +55,7 @@ pub(crate) fn to_the_registry(world: &World) -> Result<()> {
 /// goes on, and others are served.
 pub(crate) fn a_push_outlives_two_pods(world: &World) -> Result<()> {
     let port = port(&start(world, &[":5000"])?)?;
-    let address = SocketAddr::new(loopbacks()[0], port);
+    let address = SocketAddr::new(localhost::addresses()[0], port);
     let image = format!("localhost:{port}/{REPOSITORY}");
     world.docker(&["tag", &world.image("big"), &image])?;
     let before = registry_pods(world)?;
@@ -107,7 +108,7 @@ pub(crate) fn a_push_outlives_two_pods(world: &World) -> Result<()> {
 pub(crate) fn to_the_new_cluster(world: &World) -> Result<()> {
     let direct = world.get_everywhere("/healthz")?.swap_remove(0);
     let port = port(&start(world, &[":5000"])?)?;
-    let forwarded = get(SocketAddr::new(loopbacks()[0], port), "/healthz")?;
+    let forwarded = get(SocketAddr::new(localhost::addresses()[0], port), "/healthz")?;
     ensure!(forwarded.json()? == direct.json()?, "{forwarded:?}");
     the_registry_is_well(world)
 }

@@ -12,18 +12,13 @@ mod restart;
 mod walk;
 mod world;
 
-use std::time::Instant;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wharf_tests::bed::{Bed, Tool};
-use wharf_tests::command::say;
+use wharf_tests::walk::{Step, walk};
 
 use world::World;
 
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&World) -> Result<()>);
-
-const STEPS: [Step; 22] = [
+const STEPS: [Step<World>; 22] = [
     ("the images to push are built", world::build_images),
     (
         "Ctrl-C while the cluster is made says how to go on",
@@ -94,19 +89,5 @@ const STEPS: [Step; 22] = [
 fn a_cluster_from_nothing_to_nothing() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
     let world = World::new(bed)?;
-    for (what, step) in STEPS {
-        let started = Instant::now();
-        if let Err(error) = step(&world) {
-            say(&format!(
-                "---- the cluster, when it failed:\n{}----",
-                world.description()
-            ));
-            return Err(error).with_context(|| format!("not so: {what}"));
-        }
-        say(&format!(
-            "cluster: {what}: {:.1} s",
-            started.elapsed().as_secs_f32()
-        ));
-    }
-    Ok(())
+    walk(&world.cluster, &world, &STEPS)
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use wharf_tests::command;
+use wharf_tests::example;
 
 use crate::world::{LONG, World};
 
@@ -89,7 +90,7 @@ pub(crate) fn every_kubelet_pulls(world: &World) -> Result<()> {
     let image = world.image("python-server");
     world.docker(&["push", &image])?;
     let digest = world.pushed(&image)?;
-    world.apply(&everywhere(&image))?;
+    world.apply(&example::everywhere(&image))?;
     world.kubectl(&[
         "rollout",
         "status",
@@ -129,31 +130,4 @@ pub(crate) fn every_kubelet_pulls(world: &World) -> Result<()> {
         "pods on {nodes:?} of {all:?}"
     );
     Ok(())
-}
-
-fn everywhere(image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "everywhere", "namespace": "default"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "everywhere"}},
-            "template": {
-                "metadata": {"labels": {"app": "everywhere"}},
-                "spec": {
-                    "tolerations": [{"operator": "Exists"}],
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [{
-                        "name": "python-server",
-                        "image": image,
-                        "imagePullPolicy": "Always",
-                        "readinessProbe": {
-                            "httpGet": {"path": "/", "port": 8080},
-                            "periodSeconds": 1,
-                        },
-                    }],
-                },
-            },
-        },
-    })
 }

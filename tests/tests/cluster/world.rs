@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
-use wharf_tests::command::{self, say};
+use wharf_tests::command;
 use wharf_tests::http;
 use wharf_tests::is_long;
+use wharf_tests::localhost;
 use wharf_tests::steps::Run;
 
 /// Longer than any command takes on a busy machine, but for those that make or push something.
@@ -44,13 +45,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(bed: Bed) -> Result<Self> {
         let cluster = Cluster::reserve(&bed, "whole")?;
-        let port = (5123..5200)
-            .find(|port| {
-                loopbacks()
-                    .iter()
-                    .all(|ip| TcpListener::bind((*ip, *port)).is_ok())
-            })
-            .context("no port from 5123 to 5199 is free")?;
+        let port = localhost::free_port(5123..5200)?;
         Ok(Self { bed, cluster, port })
     }
 
@@ -147,27 +142,7 @@ impl World {
             http.send(http::Request::new("GET", path))
                 .with_context(|| address.to_string())
         };
-        loopbacks().into_iter().map(ask).collect()
-    }
-
-    /// What somebody who looks into a failure wants to see first.
-    pub(crate) fn description(&self) -> String {
-        let commands = [
-            self.wharf(&["status"]).ok(),
-            Some(self.kubectl_command(&["get", "pods", "--all-namespaces", "--output", "wide"])),
-            Some(self.kubectl_command(&["get", "events", "--all-namespaces"])),
-            Some(self.kubectl_command(&["logs", "-n", "wharf-system", "deployment/registry"])),
-        ];
-        let mut text = String::new();
-        for mut command in commands.into_iter().flatten() {
-            text += &format!("$ {}\n", command::describe(&command));
-            text += &match command::finish(&mut command, PATIENCE) {
-                Ok(said) => command::tail(&(said.stdout + &said.stderr), 15),
-                Err(error) => format!("{error:#}"),
-            };
-            text.push('\n');
-        }
-        text
+        localhost::addresses().into_iter().map(ask).collect()
     }
 }
 
@@ -204,17 +179,6 @@ pub(crate) fn build_images(world: &World) -> Result<()> {
         &folder.display().to_string(),
     ])?;
     Ok(())
-}
-
-/// The addresses that `localhost` has on this machine.
-pub(crate) fn loopbacks() -> Vec<IpAddr> {
-    let mut loopbacks = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        loopbacks.push(Ipv6Addr::LOCALHOST.into());
-    } else {
-        say("cluster: this machine has no [::1], so only 127.0.0.1 is looked at");
-    }
-    loopbacks
 }
 
 /// Waits until something is so, and says what was not if it does not come true.

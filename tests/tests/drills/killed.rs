@@ -161,7 +161,11 @@ pub(crate) fn down_for_good(world: &World) -> Result<()> {
         command: &purge,
         dir: world.cluster.dir(),
         random: world.random(9),
-        moments: &moments,
+        // Nothing has to be made anew here.
+        moments: &|_, _| match is_long() {
+            true => vec![Moment::Within, Moment::After],
+            false => vec![Moment::Within],
+        },
         holds: &|| Ok(()),
     };
     let steps = killed.in_every_step()?;

@@ -10,18 +10,14 @@ mod nodes;
 mod registry;
 mod world;
 
-use std::time::Instant;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::command::say;
+use wharf_tests::walk::{Step, walk};
 
 use world::World;
 
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&World) -> Result<()>);
-
-const STEPS: [Step; 11] = [
+const STEPS: [Step<World>; 12] = [
     (
         "`up` was killed in each of its steps, and is completed by the next one",
         killed::up_from_nothing,
@@ -35,6 +31,7 @@ const STEPS: [Step; 11] = [
         nodes::control_plane_restarted,
     ),
     ("all nodes died at once", nodes::died_at_once),
+    ("the engine was restarted", nodes::engine_restarted),
     (
         "`up` was killed in each step of a repair",
         killed::up_in_a_repair,
@@ -55,19 +52,5 @@ fn a_cluster_that_is_used() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
     let world = World::new(bed)?;
     say(&format!("drills: WHARF_SEED={}", world.seed()));
-    for (what, step) in STEPS {
-        let started = Instant::now();
-        if let Err(error) = step(&world) {
-            say(&format!(
-                "---- the cluster, when it failed:\n{}----",
-                world.description()
-            ));
-            return Err(error).with_context(|| format!("not so: {what}"));
-        }
-        say(&format!(
-            "drills: {what}: {:.1} s",
-            started.elapsed().as_secs_f32()
-        ));
-    }
-    Ok(())
+    walk(&world.cluster, &world, &STEPS)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use wharf_tests::command::say;
 use wharf_tests::talk::until;
 
 use crate::world::World;
@@ -40,18 +41,11 @@ fn restart(world: &World, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a machine that loses its power, or an engine that is killed, does to nodes: their first processes are gone at the same moment, and
-/// the engine starts the containers again by the restart policy that kind gave them. The engine itself goes on here, because others use it;
-/// so what it does when it comes up (it makes its network, proxies and rules anew, then starts containers by the same policy) is not covered.
+/// What a machine that loses its power does to nodes: their first processes are gone at the same moment, and the engine starts the containers
+/// again by the restart policy that kind gave them.
 pub(crate) fn died_at_once(world: &World) -> Result<()> {
-    let nodes = world.cluster.nodes()?;
-    let names: Vec<_> = nodes.iter().map(String::as_str).collect();
-    let inspect = |format: &str| -> Result<String> {
-        let inspect = ["container", "inspect", "--format", format];
-        world.cluster.docker(&[&inspect[..], &names].concat())
-    };
-    let before = inspect("{{.State.Pid}} {{.State.StartedAt}}")?;
-    let image = inspect("{{.Image}}")?;
+    let before = started(world, "{{.State.Pid}}")?;
+    let image = started(world, "{{.Image}}")?;
     // Not `docker kill`: a container that was stopped by somebody is not started again. Nobody in a container can kill its first process,
     // and nobody outside need be root: so it is done from a container that sees all processes.
     let kill = [
@@ -61,20 +55,44 @@ pub(crate) fn died_at_once(world: &World) -> Result<()> {
         "--pid=host",
         "--entrypoint=kill",
     ];
-    let image = [image.lines().next().context("no image")?, "-KILL"];
-    let processes = before.lines().filter_map(|line| line.split(' ').next());
-    let processes: Vec<_> = processes.collect();
+    let image = [image.first().context("no image")?, "-KILL"];
+    let processes: Vec<_> = before.iter().map(String::as_str).collect();
     world
         .cluster
         .docker(&[&kill[..], &image, &processes].concat())?;
-    let is_anew = || -> Result<bool> {
-        let now = inspect("{{.State.Pid}} {{.State.StartedAt}}")?;
-        let old: Vec<_> = before.lines().collect();
-        let is_running = inspect("{{.State.Running}}")?
-            .lines()
-            .all(|is| is == "true");
-        Ok(is_running && now.lines().all(|line| !old.contains(&line)))
-    };
-    until(Duration::from_secs(60), &true, is_anew).context("the engine starts them again")?;
+    are_started_anew(world, &before)?;
     world.works()
+}
+
+/// The engine stops all nodes, and starts them when it has made its network, proxies and rules anew.
+pub(crate) fn engine_restarted(world: &World) -> Result<()> {
+    let before = started(world, "{{.State.Pid}}")?;
+    if !world.restart_engine()? {
+        say("drills: the engine is not the tests' own, and was not restarted");
+        return Ok(());
+    }
+    are_started_anew(world, &before)?;
+    world.works()
+}
+
+/// What the engine says of each node.
+fn started(world: &World, format: &str) -> Result<Vec<String>> {
+    let nodes = world.cluster.nodes()?;
+    let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+    let inspect = ["container", "inspect", "--format", format];
+    let said = world.cluster.docker(&[&inspect[..], &nodes].concat())?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
+/// Waits until each node runs in another process than one of these.
+fn are_started_anew(world: &World, before: &[String]) -> Result<()> {
+    let are_anew = || -> Result<bool> {
+        let now = started(world, "{{.State.Running}} {{.State.Pid}}")?;
+        let is_anew = |line: &String| {
+            let pid = line.strip_prefix("true ");
+            pid.is_some_and(|pid| !before.iter().any(|old| old == pid))
+        };
+        Ok(now.iter().all(is_anew))
+    };
+    until(Duration::from_secs(60), &true, are_anew).context("the engine starts them again")
 }

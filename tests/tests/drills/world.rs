@@ -2,18 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command;
 use wharf_tests::content::Random;
 use wharf_tests::example;
 use wharf_tests::http::{Answer, Connection, Request};
+use wharf_tests::localhost;
 use wharf_tests::steps;
 use wharf_tests::talk::until;
 
@@ -39,17 +40,12 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(bed: Bed) -> Result<Self> {
         let cluster = Cluster::reserve(&bed, "drills")?;
-        let is_free = |port: &u16| {
-            loopbacks()
-                .iter()
-                .all(|ip| TcpListener::bind((*ip, *port)).is_ok())
-        };
-        let port = (5380..5390).find(is_free);
+        let port = localhost::free_port(5380..5390)?;
         make_network(&cluster)?;
         Ok(Self {
             bed,
             cluster,
-            port: port.context("no port from 5380 to 5389 is free")?,
+            port,
             seed: steps::seed()?,
             round: Cell::new(0),
         })
@@ -84,6 +80,11 @@ impl World {
             command.args(["--kubernetes-image", image]);
         }
         Ok(command)
+    }
+
+    /// Restarts the engine, if it is the tests' own.
+    pub(crate) fn restart_engine(&self) -> Result<bool> {
+        self.bed.restart_engine()
     }
 
     /// What the nodes are as containers.
@@ -139,7 +140,7 @@ impl World {
     /// Runs an image on every node, and sees to it that it is the one that was pushed. The API server may be on its way back.
     fn run_everywhere(&self, image: &str) -> Result<()> {
         let file = self.cluster.dir().join("everywhere.json");
-        std::fs::write(&file, everywhere(image).to_string())?;
+        std::fs::write(&file, example::everywhere(image).to_string())?;
         let file = file.display().to_string();
         for arguments in [
             &["apply", "--filename", &file][..],
@@ -185,7 +186,7 @@ impl World {
             let mut http = Connection::open(SocketAddr::new(ip, self.port))?;
             Ok(http.send(Request::new("GET", path))?)
         };
-        loopbacks().into_iter().map(ask).collect()
+        localhost::addresses().into_iter().map(ask).collect()
     }
 
     /// The registry's pod that is there to stay, and its node.
@@ -206,27 +207,6 @@ impl World {
         let status = command::finish(&mut self.cluster.wharf(&["status"])?, LONG)?;
         ensure!(status.status.code() == Some(7), "{status:?}");
         Ok(status.stdout)
-    }
-
-    /// What somebody who looks into a failure wants to see first.
-    pub(crate) fn description(&self) -> String {
-        let kubectl = |arguments: &[&str]| Some(self.cluster.kubectl_command(arguments));
-        let commands = [
-            self.cluster.wharf(&["status"]).ok(),
-            kubectl(&["get", "pods", "--all-namespaces", "--output", "wide"]),
-            kubectl(&["get", "events", "--all-namespaces"]),
-            kubectl(&["logs", "-n", "wharf-system", "deployment/registry"]),
-        ];
-        let mut text = String::new();
-        for mut command in commands.into_iter().flatten() {
-            text += &format!("$ {}\n", command::describe(&command));
-            text += &match command::finish(&mut command, LONG) {
-                Ok(said) => command::tail(&(said.stdout + &said.stderr), 20),
-                Err(error) => format!("{error:#}"),
-            };
-            text.push('\n');
-        }
-        text
     }
 }
 
@@ -251,41 +231,4 @@ fn make_network(cluster: &Cluster) -> Result<()> {
     // One that somebody has already is refused.
     let made = (1..10).find_map(|number| make(number).ok());
     made.map(drop).context("no subnet is free")
-}
-
-/// The addresses that `localhost` has on this machine.
-fn loopbacks() -> Vec<IpAddr> {
-    let mut loopbacks = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        loopbacks.push(Ipv6Addr::LOCALHOST.into());
-    }
-    loopbacks
-}
-
-fn everywhere(image: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "everywhere", "namespace": "default"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "everywhere"}},
-            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},
-            "template": {
-                "metadata": {"labels": {"app": "everywhere"}},
-                "spec": {
-                    "tolerations": [{"operator": "Exists"}],
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [{
-                        "name": "example",
-                        "image": image,
-                        "imagePullPolicy": "Always",
-                        "readinessProbe": {
-                            "httpGet": {"path": "/", "port": 8080},
-                            "periodSeconds": 1,
-                        },
-                    }],
-                },
-            },
-        },
-    })
 }

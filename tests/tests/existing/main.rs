@@ -3,16 +3,11 @@
 mod walk;
 mod world;
 
-use std::time::Instant;
-
-use anyhow::{Context, Result};
-use wharf_tests::command::say;
+use anyhow::Result;
+use wharf_tests::walk::{Step, walk};
 use world::World;
 
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&World) -> Result<()>);
-
-const STEPS: [Step; 14] = [
+const STEPS: [Step<World>; 14] = [
     ("without an image nothing is done", walk::needs_an_image),
     (
         "the registry is brought up by the API alone",
@@ -50,14 +45,5 @@ const STEPS: [Step; 14] = [
 #[test]
 fn a_cluster_by_its_kubeconfig_alone() -> Result<()> {
     let world = World::new()?;
-    for (what, step) in STEPS {
-        let started = Instant::now();
-        if let Err(error) = step(&world) {
-            world.show();
-            return Err(error).with_context(|| format!("not so: {what}"));
-        }
-        let seconds = started.elapsed().as_secs_f32();
-        say(&format!("existing: {what}: {seconds:.1} s"));
-    }
-    Ok(())
+    walk(&world.cluster, &world, &STEPS)
 }

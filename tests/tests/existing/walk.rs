@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
 use wharf_tests::command;
 use wharf_tests::example;
+use wharf_tests::localhost::is_free;
 use wharf_tests::talk::until;
 
-use crate::world::{LONG, World, is_free};
+use crate::world::{LONG, World};
 
 /// Where containerd looks for what a registry's name means.
 const HOSTS: &str = "/etc/containerd/certs.d";
@@ -81,37 +81,21 @@ fn containerd(world: &World) -> Result<Vec<String>> {
 
 pub(crate) fn pushed_and_pulled(world: &World) -> Result<()> {
     example::push(&world.cluster, &world.image())?;
-    everywhere(world, "pushed")
+    everywhere(world)
 }
 
 /// Runs the example on every node, the control plane's as well, as the registry has it.
-fn everywhere(world: &World, name: &str) -> Result<()> {
-    let labels = json!({"app": name});
-    let container = json!({"name": "app", "image": world.image(), "imagePullPolicy": "Always"});
-    let pod = json!({
-        "tolerations": [{"operator": "Exists"}],
-        "terminationGracePeriodSeconds": 0,
-        "containers": [container],
-    });
-    let set = json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": name},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    });
+fn everywhere(world: &World) -> Result<()> {
     let file = world.cluster.dir().join("everywhere.json");
-    std::fs::write(&file, set.to_string())?;
+    std::fs::write(&file, example::everywhere(&world.image()).to_string())?;
     let cluster = &world.cluster;
     cluster.kubectl(&["apply", "--filename", &file.display().to_string()])?;
-    let set = format!("daemonset/{name}");
-    cluster.kubectl(&["rollout", "status", &set, "--timeout=180s"])?;
+    let set = "daemonset/everywhere";
+    cluster.kubectl(&["rollout", "status", set, "--timeout=180s"])?;
     let ready = "--output=jsonpath={.status.numberReady}";
-    let ready = cluster.kubectl(&["get", &set, ready])?;
+    let ready = cluster.kubectl(&["get", set, ready])?;
     ensure!(ready == "2", "{ready} nodes run it");
-    cluster.kubectl(&["delete", &set]).map(drop)
+    cluster.kubectl(&["delete", set]).map(drop)
 }
 
 pub(crate) fn nothing_changes(world: &World) -> Result<()> {
@@ -201,7 +185,7 @@ pub(crate) fn pod_replaced(world: &World) -> Result<()> {
         let status = command::finish(&mut world.wharf(&["status"])?, LONG)?;
         Ok(status.status.success())
     })?;
-    everywhere(world, "replaced")
+    everywhere(world)
 }
 
 /// Another machine, or a lost home: the cluster says whose it is and how it was brought up.
@@ -263,7 +247,7 @@ fn nothing_on_nodes(world: &World) -> Result<()> {
 pub(crate) fn images_again(world: &World) -> Result<()> {
     // Neither image nor port: they are what they were.
     world.said(&["up"])?;
-    everywhere(world, "again")
+    everywhere(world)
 }
 
 pub(crate) fn purged(world: &World) -> Result<()> {

@@ -1,14 +1,14 @@
 //! Where it happens: a kind cluster of two nodes that the test has made, and a machine on which wharf finds a kubeconfig alone.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use wharf_tests::bed::{Bed, Cluster, Tool};
-use wharf_tests::command::{self, Output, say};
+use wharf_tests::command::{self, Output};
+use wharf_tests::localhost::free_port;
 use wharf_tests::{by_hand, example};
 
 /// For what makes a cluster or moves hundreds of megabytes.
@@ -26,8 +26,7 @@ impl World {
     pub(crate) fn new() -> Result<Self> {
         let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
         let cluster = Cluster::reserve(&bed, "existing")?;
-        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-        let port = (5360..5380).find(is_free);
+        let port = free_port(5360..5380)?;
         let config = cluster.dir().join("kind.json");
         let nodes = json!({
             "kind": "Cluster",
@@ -45,7 +44,7 @@ impl World {
         std::fs::create_dir(cluster.dir().join("bin"))?;
         let mut world = Self {
             cluster,
-            port: port.context("no port from 5360 to 5379 is free")?,
+            port,
             namespaces: String::new(),
         };
         world.namespaces = world.namespaces_now()?;
@@ -154,18 +153,6 @@ impl World {
         }
         Ok(files)
     }
-
-    /// Says what is in the cluster, where something is not as it should be.
-    pub(crate) fn show(&self) {
-        for seen in [
-            &["get", "pods,persistentvolumeclaims", "--output=wide"][..],
-            &["describe", "pods"],
-            &["logs", "deployment/registry", "--all-containers"],
-        ] {
-            let seen = [seen, &["--namespace=wharf-system"]].concat();
-            say(&self.cluster.kubectl(&seen).unwrap_or_default());
-        }
-    }
 }
 
 impl Drop for World {
@@ -178,11 +165,4 @@ impl Drop for World {
         let remove = ["image", "rm", "--force", own, example];
         let _ = self.cluster.docker(&remove);
     }
-}
-
-/// Whether nothing listens on a port of this machine.
-pub(crate) fn is_free(port: u16) -> bool {
-    let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port));
-    let is_taken = matches!(v6, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse);
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() && !is_taken
 }

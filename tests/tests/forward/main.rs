@@ -6,7 +6,7 @@ mod life;
 mod ways;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -129,15 +129,6 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
-}
-
-/// The addresses that `localhost` has on this machine.
-fn loopbacks() -> Vec<IpAddr> {
-    let mut loopbacks = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
-        loopbacks.push(Ipv6Addr::LOCALHOST.into());
-    }
-    loopbacks
 }
 
 /// A server that does one thing with each connection, until the test ends.

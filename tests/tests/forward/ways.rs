@@ -8,16 +8,17 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use wharf_tests::content::Random;
 use wharf_tests::http::{Connection, Request};
+use wharf_tests::localhost;
 use wharf_tests::talk::until;
 
 use crate::api::Api;
-use crate::{PATIENCE, Running, World, connect, echo, echoes, loopbacks, server};
+use crate::{PATIENCE, Running, World, connect, echo, echoes, server};
 
 #[test]
 fn every_byte_arrives_in_both_families() -> Result<()> {
     let world = World::new(&[(8080, echo()?), (90, echo()?)])?;
     let forward = Running::start(&world, &["app", ":http", ":90"])?;
-    ensure!(forward.addresses(0)?.len() == loopbacks().len());
+    ensure!(forward.addresses(0)?.len() == localhost::addresses().len());
     let bytes = Random::new(7).bytes(5 << 20);
     for address in [forward.addresses(0)?, forward.addresses(1)?].concat() {
         let mut stream = connect(address)?;

@@ -4,18 +4,13 @@ mod adopted;
 mod made;
 mod world;
 
-use std::time::Instant;
-
-use anyhow::{Context, Result};
-use wharf_tests::command::say;
+use anyhow::Result;
+use wharf_tests::walk::{Step, walk};
 use world::World;
-
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&World) -> Result<()>);
 
 #[test]
 fn a_cluster_that_wharf_makes() -> Result<()> {
-    walk(
+    in_order(
         &World::new("minikube-made", 5291..5330)?,
         &[
             ("`up` makes a cluster", made::made),
@@ -32,7 +27,7 @@ fn a_cluster_that_wharf_makes() -> Result<()> {
 
 #[test]
 fn a_cluster_of_somebody_else() -> Result<()> {
-    walk(
+    in_order(
         &World::new("minikube-adopt", 5330..5370)?,
         &[
             ("it is adopted as it is", adopted::adopted),
@@ -41,12 +36,6 @@ fn a_cluster_of_somebody_else() -> Result<()> {
     )
 }
 
-fn walk(world: &World, steps: &[Step]) -> Result<()> {
-    for (what, step) in steps {
-        let started = Instant::now();
-        step(world).with_context(|| format!("not so: {what}"))?;
-        let seconds = started.elapsed().as_secs_f32();
-        say(&format!("{}: {what}: {seconds:.1} s", world.cluster.name()));
-    }
-    Ok(())
+fn in_order(world: &World, steps: &[Step<World>]) -> Result<()> {
+    walk(&world.cluster, world, steps)
 }

@@ -1,15 +1,15 @@
 //! Where it happens: a profile's name, a port, a data directory, and the commands that a user of them types.
 
 use std::cell::OnceCell;
-use std::net::TcpListener;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use wharf_tests::bed::{Bed, Cluster, Provider, Tool};
 use wharf_tests::command::{self, Output};
 use wharf_tests::example::{self, Shape};
+use wharf_tests::localhost::free_port;
 use wharf_tests::talk::until;
 use wharf_tests::traces;
 
@@ -26,12 +26,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(suffix: &str, mut ports: Range<u16>) -> Result<Self> {
+    pub(crate) fn new(suffix: &str, ports: Range<u16>) -> Result<Self> {
         // kind is there as well: which of both is meant has to be found out.
         let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl, Tool::Minikube])?;
         let cluster = Cluster::reserve_with(&bed, suffix, Provider::Minikube)?;
-        let port = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-        let port = port.with_context(|| format!("no port up to {} is free", ports.end))?;
+        let port = free_port(ports)?;
         Ok(Self {
             bed,
             cluster,

@@ -1,0 +1,33 @@
+//! What `localhost` is on this machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+
+/// Its addresses: machines without IPv6 have one alone.
+#[must_use]
+pub fn addresses() -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        addresses.push(Ipv6Addr::LOCALHOST.into());
+    }
+    addresses
+}
+
+/// Whether nothing listens on a port of any of them.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    addresses()
+        .into_iter()
+        .all(|ip| TcpListener::bind((ip, port)).is_ok())
+}
+
+/// The first port that is free.
+///
+/// # Errors
+/// None is.
+pub fn free_port(ports: Range<u16>) -> Result<u16> {
+    let free = ports.clone().find(|port| is_free(*port));
+    free.with_context(|| format!("no port from {} up to {} is free", ports.start, ports.end))
+}
