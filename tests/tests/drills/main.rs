@@ -31,11 +31,11 @@ const STEPS: [Step<World>; 12] = [
         nodes::control_plane_restarted,
     ),
     ("all nodes died at once", nodes::died_at_once),
-    ("the engine was restarted", nodes::engine_restarted),
     (
         "`up` was killed in each step of a repair",
         killed::up_in_a_repair,
     ),
+    ("the engine was restarted", nodes::engine_restarted),
     ("a node has lost its images", images::wiped),
     (
         "`down` was killed in each of its steps, and `up` makes the cluster anew",

@@ -64,7 +64,8 @@ pub(crate) fn died_at_once(world: &World) -> Result<()> {
     world.works()
 }
 
-/// The engine stops all nodes, and starts them when it has made its network, proxies and rules anew.
+/// The engine stops all nodes, and starts them when it has made its network, proxies and rules anew. By the policy that kind gives them
+/// (`on-failure:1`) it does so once after somebody has started them, as `up` has done before this.
 pub(crate) fn engine_restarted(world: &World) -> Result<()> {
     let before = started(world, "{{.State.Pid}}")?;
     if !world.restart_engine()? {
