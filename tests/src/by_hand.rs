@@ -71,8 +71,5 @@ pub fn make_volume(cluster: &Cluster, node: &str) -> Result<()> {
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
         },
     });
-    let file = cluster.dir().join("volume.json");
-    std::fs::write(&file, volume.to_string())?;
-    cluster.kubectl(&["apply", "--filename", &file.display().to_string()])?;
-    Ok(())
+    cluster.apply(&volume)
 }

@@ -2,8 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::ops::Range;
+use std::sync::Once;
 
 use anyhow::{Context, Result};
+
+use crate::command::say;
+
+/// That half of what is asked of `localhost` is left out is said once.
+static IS_TOLD: Once = Once::new();
 
 /// Its addresses: machines without IPv6 have one alone.
 #[must_use]
@@ -11,6 +17,8 @@ pub fn addresses() -> Vec<IpAddr> {
     let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         addresses.push(Ipv6Addr::LOCALHOST.into());
+    } else {
+        IS_TOLD.call_once(|| say("this machine has no [::1], so only 127.0.0.1 is looked at"));
     }
     addresses
 }

@@ -38,7 +38,12 @@ fn description(cluster: &Cluster) -> String {
     let kubectl = |arguments: &[&str]| Some(cluster.kubectl_command(arguments));
     let commands = [
         cluster.wharf(&["status"]).ok(),
-        kubectl(&["get", "pods", "--all-namespaces", "--output=wide"]),
+        kubectl(&[
+            "get",
+            "pods,persistentvolumeclaims",
+            "--all-namespaces",
+            "--output=wide",
+        ]),
         kubectl(&["get", "events", "--all-namespaces"]),
         kubectl(&["describe", "pods", of_wharf]),
         kubectl(&["logs", "deployment/registry", "--all-containers", of_wharf]),

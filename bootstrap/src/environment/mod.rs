@@ -127,11 +127,12 @@ impl Record {
     /// Whether these nodes are what an unfinished making or deletion of ours left: no older than its record says, with
     /// its data directory.
     pub(crate) fn left_half_made(&self, nodes: &[Node]) -> bool {
-        let since = match self.stage {
-            Stage::Deleting { since } => Some(since),
-            _ => self.unfinished_since(),
-        };
-        let Some(since) = since else {
+        let (Stage::Intended { since }
+        | Stage::Deleting { since }
+        | Stage::Deleted {
+            unfinished_since: Some(since),
+        }) = self.stage
+        else {
             return false;
         };
         // Where Docker runs in a virtual machine, it has a clock of its own and may put a prefix before the host's paths.
@@ -303,22 +304,26 @@ pub(crate) fn recall(name: &ClusterName) -> anyhow::Result<Option<Record>> {
 
 /// What is remembered of all environments.
 pub(crate) fn recall_all() -> anyhow::Result<Vec<Record>> {
-    let directory = state_directory()?;
-    let entries = match std::fs::read_dir(&directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("reading {}", directory.display()))?,
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| is_record(path))
-        .collect();
+    let mut paths = files_in(&state_directory()?)?;
+    paths.retain(|path| is_record(path));
     paths.sort();
     // One that is damaged is for who asks about it by its name.
     Ok(paths
         .iter()
         .filter_map(|path| read(path).ok().flatten())
         .collect())
+}
+
+/// What is in a directory, in any order; nothing where there is none.
+pub(crate) fn files_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => Ok(entries
+            .with_context(|| format!("reading {}", directory.display()))?
+            .flatten()
+            .map(|entry| entry.path())
+            .collect()),
+    }
 }
 
 /// Whether a file is called as a record is: NAME.json, where a name has no dot.

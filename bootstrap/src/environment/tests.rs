@@ -104,22 +104,16 @@ fn another_cluster_of_the_same_name_is_not_ours() {
 fn records_survive_and_a_second_program_waits() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("dev.json");
-    let lock = || {
-        let file = directory.path().join("dev.lock");
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(file)
-            .unwrap()
+    let name: ClusterName = "dev".parse().unwrap();
+    let lock = || lock_file(&lock_path(directory.path(), &name)).unwrap();
+    let hold = |lock| Home {
+        directory: directory.path().to_owned(),
+        name: name.clone(),
+        lock,
     };
     let first = lock();
     first.try_lock().unwrap();
-    let home = Home {
-        directory: directory.path().to_owned(),
-        name: "dev".parse().unwrap(),
-        lock: first,
-    };
+    let home = hold(first);
     let written = record(Stage::Created {
         first_node: "a".into(),
     });
@@ -132,11 +126,7 @@ fn records_survive_and_a_second_program_waits() {
     drop(given);
     let last = lock();
     last.try_lock().unwrap();
-    let home = Home {
-        directory: directory.path().to_owned(),
-        name: "dev".parse().unwrap(),
-        lock: last,
-    };
+    let home = hold(last);
     assert_eq!(home.read().unwrap(), Some(written));
     home.forget().unwrap();
     home.forget().unwrap();

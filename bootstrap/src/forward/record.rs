@@ -81,14 +81,8 @@ impl Files {
 
     /// Those of all forwards.
     pub(super) fn all() -> anyhow::Result<Vec<Self>> {
-        let directory = environment::forwards_directory()?;
-        let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.with_context(|| format!("reading {}", directory.display()))?,
-        };
-        let mut all: Vec<Self> = entries
-            .flatten()
-            .map(|entry| entry.path())
+        let mut all: Vec<Self> = environment::files_in(&environment::forwards_directory()?)?
+            .into_iter()
             .filter(|path| {
                 path.extension()
                     .is_some_and(|extension| extension == "json")

@@ -165,6 +165,17 @@ impl Cluster {
         serde_json::from_str(&text).context("kubectl's JSON is none")
     }
 
+    /// Applies an object.
+    ///
+    /// # Errors
+    /// The cluster refuses it.
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        let file = self.dir().join("object.json");
+        std::fs::write(&file, object.to_string())?;
+        self.kubectl(&["apply", "--filename", &file.display().to_string()])
+            .map(drop)
+    }
+
     /// The containers that are the cluster's nodes, running or not, the control plane first.
     ///
     /// # Errors

@@ -53,23 +53,27 @@ fn answers(bed: &Bed) -> Result<()> {
 
 /// Whether the engine is one that the bed itself started, on this machine and in this network namespace.
 pub(super) fn is_ours(bed: &Bed) -> bool {
-    let Ok(pid) = std::fs::read_to_string(bed.dir().join("dockerd.pid")) else {
-        return false;
-    };
-    let name = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("comm"));
-    std::env::var_os("DOCKER_HOST").is_none() && name.is_ok_and(|name| name.trim() == "dockerd")
+    our_process(bed).is_some()
+}
+
+/// The process id of the engine that the bed itself started, if it runs.
+fn our_process(bed: &Bed) -> Option<String> {
+    let pid = std::fs::read_to_string(bed.dir().join("dockerd.pid")).ok()?;
+    let pid = pid.trim();
+    let name = std::fs::read_to_string(Path::new("/proc").join(pid).join("comm")).ok()?;
+    let is_it = std::env::var_os("DOCKER_HOST").is_none() && name.trim() == "dockerd";
+    is_it.then(|| pid.to_owned())
 }
 
 /// Ends the engine, and starts it again, if it is one that the bed itself started. Says whether it is.
 pub(super) fn restart(bed: &Bed) -> Result<bool> {
-    if !is_ours(bed) {
+    let Some(pid) = our_process(bed) else {
         return Ok(false);
-    }
-    let pid = std::fs::read_to_string(bed.dir().join("dockerd.pid"))?;
-    let process = Path::new("/proc").join(pid.trim());
-    command::output(Command::new("kill").arg(pid.trim()), ANSWER)?;
-    // It stops its containers first.
-    until(STOP, &false, || Ok(process.join("exe").exists()))?;
+    };
+    command::output(Command::new("kill").arg(&pid), ANSWER)?;
+    // It stops its containers first. Dead, it may still have an entry there, if nobody reaps it, but no program.
+    let program = Path::new("/proc").join(&pid).join("exe");
+    until(STOP, &false, || Ok(program.exists()))?;
     bed.script("engine.sh", &[])?;
     Ok(true)
 }

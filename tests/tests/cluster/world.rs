@@ -112,10 +112,7 @@ impl World {
 
     /// Applies an object.
     pub(crate) fn apply(&self, object: &Value) -> Result<()> {
-        let file = self.cluster.dir().join("object.json");
-        std::fs::write(&file, object.to_string())?;
-        self.kubectl(&["apply", "--filename", &file.display().to_string()])?;
-        Ok(())
+        self.cluster.apply(object)
     }
 
     /// The containers that are the cluster's nodes, running or not, the control plane first.

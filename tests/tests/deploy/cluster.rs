@@ -1,7 +1,6 @@
 //! The action, the chart and the kustomization on a real cluster, one after the other: `wharf up` makes it, and what it installs is
 //! what the others have to install.
 
-use std::net::TcpListener;
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use wharf_tests::bed::{Bed, Cluster, Tool};
 use wharf_tests::by_hand::{build, load, make_volume};
 use wharf_tests::command::{self, say};
+use wharf_tests::localhost::is_free;
 use wharf_tests::wharf;
 
 use crate::action::Job;
@@ -101,7 +101,7 @@ struct World {
 fn three_ways_to_the_same_registry() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl, Tool::Helm])?;
     let cluster = Cluster::reserve(&bed, "deploy")?;
-    let mut free = (5320..5400).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let mut free = (5320..5400).filter(|port| is_free(*port));
     let mut port = || free.next().context("no port from 5320 to 5399 is free");
     let mut world = World {
         port: port()?,

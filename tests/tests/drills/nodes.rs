@@ -44,8 +44,8 @@ fn restart(world: &World, node: &str) -> Result<()> {
 /// What a machine that loses its power does to nodes: their first processes are gone at the same moment, and the engine starts the containers
 /// again by the restart policy that kind gave them.
 pub(crate) fn died_at_once(world: &World) -> Result<()> {
-    let before = started(world, "{{.State.Pid}}")?;
-    let image = started(world, "{{.Image}}")?;
+    let before = inspected(world, "{{.State.Pid}}")?;
+    let image = inspected(world, "{{.Image}}")?;
     // Not `docker kill`: a container that was stopped by somebody is not started again. Nobody in a container can kill its first process,
     // and nobody outside need be root: so it is done from a container that sees all processes.
     let kill = [
@@ -67,7 +67,7 @@ pub(crate) fn died_at_once(world: &World) -> Result<()> {
 /// The engine stops all nodes, and starts them when it has made its network, proxies and rules anew. By the policy that kind gives them
 /// (`on-failure:1`) it does so once after somebody has started them, as `up` has done before this.
 pub(crate) fn engine_restarted(world: &World) -> Result<()> {
-    let before = started(world, "{{.State.Pid}}")?;
+    let before = inspected(world, "{{.State.Pid}}")?;
     if !world.restart_engine()? {
         say("drills: the engine is not the tests' own, and was not restarted");
         return Ok(());
@@ -77,7 +77,7 @@ pub(crate) fn engine_restarted(world: &World) -> Result<()> {
 }
 
 /// What the engine says of each node.
-fn started(world: &World, format: &str) -> Result<Vec<String>> {
+fn inspected(world: &World, format: &str) -> Result<Vec<String>> {
     let nodes = world.cluster.nodes()?;
     let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
     let inspect = ["container", "inspect", "--format", format];
@@ -88,7 +88,7 @@ fn started(world: &World, format: &str) -> Result<Vec<String>> {
 /// Waits until each node runs in another process than one of these.
 fn are_started_anew(world: &World, before: &[String]) -> Result<()> {
     let are_anew = || -> Result<bool> {
-        let now = started(world, "{{.State.Running}} {{.State.Pid}}")?;
+        let now = inspected(world, "{{.State.Running}} {{.State.Pid}}")?;
         let is_anew = |line: &String| {
             let pid = line.strip_prefix("true ");
             pid.is_some_and(|pid| !before.iter().any(|old| old == pid))

@@ -139,23 +139,11 @@ impl World {
 
     /// Runs an image on every node, and sees to it that it is the one that was pushed. The API server may be on its way back.
     fn run_everywhere(&self, image: &str) -> Result<()> {
-        let file = self.cluster.dir().join("everywhere.json");
-        std::fs::write(&file, example::everywhere(image).to_string())?;
-        let file = file.display().to_string();
-        for arguments in [
-            &["apply", "--filename", &file][..],
-            &[
-                "rollout",
-                "status",
-                "daemonset/everywhere",
-                "--timeout=300s",
-            ],
-        ] {
-            until(LONG, &true, || {
-                let mut kubectl = self.cluster.kubectl_command(arguments);
-                Ok(command::finish(&mut kubectl, LONG)?.status.success())
-            })?;
-        }
+        let set = example::everywhere(image);
+        until(LONG, &true, || Ok(self.cluster.apply(&set).is_ok()))?;
+        let status = ["rollout", "status", "daemonset/everywhere"];
+        let status = [&status[..], &["--timeout=300s"]].concat();
+        until(LONG, &true, || Ok(self.cluster.kubectl(&status).is_ok()))?;
         let digests = ["image", "inspect", "--format={{json .RepoDigests}}", image];
         let digests = self.cluster.docker(&digests)?;
         let expected: BTreeMap<String, String> = self

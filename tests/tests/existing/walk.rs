@@ -86,10 +86,8 @@ pub(crate) fn pushed_and_pulled(world: &World) -> Result<()> {
 
 /// Runs the example on every node, the control plane's as well, as the registry has it.
 fn everywhere(world: &World) -> Result<()> {
-    let file = world.cluster.dir().join("everywhere.json");
-    std::fs::write(&file, example::everywhere(&world.image()).to_string())?;
     let cluster = &world.cluster;
-    cluster.kubectl(&["apply", "--filename", &file.display().to_string()])?;
+    cluster.apply(&example::everywhere(&world.image()))?;
     let set = "daemonset/everywhere";
     cluster.kubectl(&["rollout", "status", set, "--timeout=180s"])?;
     let ready = "--output=jsonpath={.status.numberReady}";

@@ -1,6 +1,6 @@
 //! The cluster in which the ways lead to the registry.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command::{self, say};
+use wharf_tests::localhost;
 
 use crate::cpu::is_wharf;
 use crate::report::{line, median, target};
@@ -102,9 +103,7 @@ pub(crate) fn seconds(command: &mut Command) -> Result<f64> {
 }
 
 pub(crate) fn free_port() -> Result<u16> {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let port = (5390..5400).find(is_free);
-    port.context("no port from 5390 to 5399 is free")
+    localhost::free_port(5390..5400)
 }
 
 /// A figure in KiB of all programs that run this command of wharf's.
