@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::volume::{self, Volume};
@@ -87,6 +87,12 @@ impl PowerLoss {
         })
     }
 
+    fn sync(&self) -> Result<()> {
+        let data = self.data.as_ref().context("no file system is mounted")?;
+        rustix::fs::syncfs(std::fs::File::open(data.path())?)?;
+        Ok(())
+    }
+
     fn folder(volume: &Volume) -> PathBuf {
         volume.path().join("data")
     }
@@ -107,15 +113,17 @@ impl Fault for PowerLoss {
 
     fn strike(&mut self, server: &mut Server) -> Result<()> {
         self.cuts += 1;
-        // The kernel writes what it has in memory whenever it likes. Every other time it likes to now,
-        // so that parts of open uploads are on the disk.
-        if self.cuts.is_multiple_of(2)
-            && let Some(data) = &self.data
-        {
-            rustix::fs::syncfs(std::fs::File::open(data.path())?)?;
+        // The kernel writes what it has in memory whenever it likes. Once it likes to shortly before, once in
+        // the very moment, so that parts of open uploads are on the disk, and once not at all.
+        let likes = self.cuts % 3;
+        if likes == 1 {
+            self.sync()?;
         }
         // What it acknowledged it has acknowledged; from here on it says nothing more.
         server.freeze()?;
+        if likes == 2 {
+            self.sync()?;
+        }
         let copy = self.outer.path().join(format!("disk-{}", self.cuts));
         volume::snapshot(&self.image, &copy)?;
         server.kill()?;

@@ -39,8 +39,8 @@ enum End {
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server was killed; or should have been: the next life must come.
-    Killed,
+    /// The connection broke; of a server that lives that is wrong ([`Gate::broke`]).
+    Broken(io::Error),
     /// The writer itself dropped the connection in the middle of a body.
     HungUp {
         /// Bytes of the body that are on their way.
@@ -58,7 +58,7 @@ impl From<io::Error> for Failure {
             io::ErrorKind::InvalidData | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 Self::Wrong(error.into())
             }
-            _ => Self::Killed,
+            _ => Self::Broken(error),
         }
     }
 }
@@ -112,6 +112,16 @@ impl Gate {
         self.state().failed
     }
 
+    /// Why a connection of this life broke: the server was killed, or else it did wrong.
+    pub(crate) fn broke(&self, life: u64, error: io::Error) -> Failure {
+        let state = self.state();
+        if state.open && state.life == life {
+            let what = format!("a connection broke in life {life}, and the server was not killed");
+            return Failure::Wrong(anyhow::Error::new(error).context(what));
+        }
+        Failure::Broken(error)
+    }
+
     /// Connects in a life from `earliest` on, waiting for it, and says which life it is.
     pub(crate) fn connect(&self, earliest: u64) -> Result<(u64, Connection), Failure> {
         let waiting = |state: &mut State| {
@@ -126,8 +136,7 @@ impl Gate {
         }
         if waited.timed_out() {
             return Err(Failure::Wrong(anyhow::anyhow!(
-                "a connection broke in life {}, and the server was not killed",
-                earliest.saturating_sub(1)
+                "life {earliest} of the server did not begin"
             )));
         }
         // Under the lock, so that the server is not killed before we have it.

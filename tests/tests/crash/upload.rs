@@ -37,9 +37,12 @@ struct Session {
     /// Where our last request's body began.
     sent_from: usize,
     /// Where the upload must get to, once all has arrived that was sent on a connection we
-    /// dropped.
-    arriving: Option<usize>,
+    /// dropped, and the life of the server in which it was: a server that is killed before it has read all says
+    /// nothing to us, who have hung up.
+    arriving: Option<(usize, u64)>,
     resumed: bool,
+    /// A fault has left some of its bytes.
+    resumed_inside: bool,
 }
 
 impl Writer<'_> {
@@ -51,14 +54,10 @@ impl Writer<'_> {
         loop {
             match self.push_blob_once(&key, bytes, &mut session) {
                 Ok(()) => break,
-                Err(Failure::Killed) => {
-                    if let Some(session) = &mut session {
-                        session.arriving = None;
-                    }
-                }
+                Err(Failure::Broken(_)) => {}
                 Err(Failure::HungUp { sent }) => {
                     if let Some(session) = &mut session {
-                        session.arriving = Some(session.sent_from + sent);
+                        session.arriving = Some((session.sent_from + sent, self.life));
                     }
                 }
                 Err(failure) => return Err(failure),
@@ -66,8 +65,11 @@ impl Writer<'_> {
         }
         self.journal.notes().acknowledge_blob(&key);
         self.counts.blobs.fetch_add(1, Relaxed);
-        if session.is_some_and(|session| session.resumed) {
+        if let Some(session) = session.filter(|session| session.resumed) {
             self.read_back(&key)?;
+            self.counts
+                .resumed_inside
+                .fetch_add(usize::from(session.resumed_inside), Relaxed);
         }
         Ok(())
     }
@@ -116,6 +118,7 @@ impl Writer<'_> {
                     sent_from: 0,
                     arriving: None,
                     resumed: false,
+                    resumed_inside: false,
                 });
                 0
             }
@@ -252,12 +255,11 @@ impl Writer<'_> {
             )));
         }
         session.resumed = true;
-        if session.arriving.take().is_none() {
+        if self.arriving(session).is_none() {
             self.counts.resumed.fetch_add(1, Relaxed);
-            self.counts
-                .resumed_inside
-                .fetch_add(usize::from(offset > 0), Relaxed);
+            session.resumed_inside |= offset > 0;
         }
+        session.arriving = None;
         Ok(Offset::At(offset))
     }
 
@@ -267,7 +269,8 @@ impl Writer<'_> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.send(Request::new("GET", &session.location))?;
-            let Some(arriving) = session.arriving.filter(|_| answer.status == 204) else {
+            let arriving = self.arriving(session);
+            let Some(arriving) = arriving.filter(|_| answer.status == 204) else {
                 return Ok(answer);
             };
             if stored(&answer)? == arriving {
@@ -280,6 +283,12 @@ impl Writer<'_> {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Where an upload must get to without our doing.
+    fn arriving(&self, session: &Session) -> Option<usize> {
+        let (end, life) = session.arriving?;
+        (life == self.life).then_some(end)
     }
 
     fn read_back(&mut self, (repository, digest): &Key) -> Result<(), Failure> {
@@ -297,7 +306,7 @@ impl Writer<'_> {
                         "{digest} was resumed and came out as another"
                     )));
                 }
-                Err(Failure::Killed) => {}
+                Err(Failure::Broken(_)) => {}
                 Err(failure) => return Err(failure),
             }
         }

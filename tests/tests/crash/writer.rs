@@ -156,7 +156,7 @@ impl<'a> Writer<'a> {
                     self.counts.manifests.fetch_add(1, Relaxed);
                     return Ok(());
                 }
-                Err(Failure::Killed) => {}
+                Err(Failure::Broken(_)) => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -209,7 +209,7 @@ impl<'a> Writer<'a> {
             }
             Ok(connection.read_answer(method)?)
         });
-        if matches!(result, Err(Failure::Killed)) && sent > 0 {
+        if matches!(result, Err(Failure::Broken(_))) && sent > 0 {
             self.counts.interrupted.fetch_add(1, Relaxed);
         }
         result
@@ -228,14 +228,19 @@ impl<'a> Writer<'a> {
                 connection
             }
         };
-        let result = work(&mut connection);
-        match &result {
-            Ok(_) => self.connection = Some(connection),
-            // The server that we knew is dead.
-            Err(Failure::Killed) => self.life += 1,
-            Err(_) => {}
+        match work(&mut connection) {
+            Err(Failure::Broken(error)) => {
+                let failure = self.gate.broke(self.life, error);
+                // The server that we knew is dead.
+                self.life += 1;
+                Err(failure)
+            }
+            Ok(done) => {
+                self.connection = Some(connection);
+                Ok(done)
+            }
+            failed => failed,
         }
-        result
     }
 }
 
