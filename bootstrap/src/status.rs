@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cli::{ReportFormat, StatusArgs};
 use crate::cluster::{self, Cluster, Entrance, Node, Opened, Provider};
-use crate::environment::{self, Record};
+use crate::environment::{self, Record, Stage};
 use crate::exit::Code;
 use crate::forward::Kept;
 use crate::image::is_packed;
@@ -117,12 +117,17 @@ async fn report(args: &StatusArgs, opened: &Opened) -> anyhow::Result<Report> {
             args.cluster.again()
         )));
     }
-    if record
+    if let Some(record) = record
         .as_ref()
-        .is_some_and(|record| record.left_half_made(&nodes))
+        .filter(|record| record.left_half_made(&nodes))
     {
+        let what = match record.stage {
+            Stage::Deleting { .. } => "was to be deleted, and that was interrupted",
+            _ => "is half-made",
+        };
+        let again = args.cluster.again();
         return Err(Code::Unhealthy.error(format!(
-            "cluster {name} is half-made: `wharf up --name {name}` makes it anew"
+            "cluster {name} {what}: `wharf up {again}` makes it anew, `wharf down {again}` deletes what is left"
         )));
     }
     let mut report = Report::of(opened);

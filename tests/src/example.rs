@@ -21,12 +21,22 @@ pub fn image(port: u16) -> String {
     format!("localhost:{port}/python-server")
 }
 
+/// Builds it.
+///
+/// # Errors
+/// Docker cannot.
+pub fn build(cluster: &Cluster, image: &str) -> Result<()> {
+    cluster
+        .docker(&["build", "--tag", image, EXAMPLE])
+        .map(drop)
+}
+
 /// Builds and pushes it.
 ///
 /// # Errors
 /// Docker cannot.
 pub fn push(cluster: &Cluster, image: &str) -> Result<()> {
-    cluster.docker(&["build", "--tag", image, EXAMPLE])?;
+    build(cluster, image)?;
     cluster.docker(&["push", image]).map(drop)
 }
 

@@ -1,5 +1,7 @@
 //! Lists: tags, repositories, referrers. Each comes in pages, with a `Link` to the next.
 
+use std::io::Write as _;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,8 +12,9 @@ use serde::Serialize;
 use super::Result;
 use super::error::ApiError;
 use super::response::text;
+use crate::catalog::Referrer;
 use crate::oci::{Digest, MediaType, Name, Tag};
-use crate::registry::{Access, ReferrerDescriptor, Registry};
+use crate::registry::{Access, Registry};
 
 /// What a list is asked for.
 #[derive(Default)]
@@ -75,15 +78,11 @@ pub(super) async fn referrers(
         .await?;
     let next = page.items.last().filter(|_| page.more);
     let link = next.map(|last| query.link(parts, &last.digest));
-    let index = ReferrerIndex {
-        schema_version: 2,
-        media_type: MediaType::OCI_INDEX,
-        manifests: page.items,
-    };
-    let mut response = linked(json(&index, index.manifests.len())?, link);
-    let headers = response.headers_mut();
     let content_type = HeaderValue::from_static(MediaType::OCI_INDEX);
-    headers.insert(header::CONTENT_TYPE, content_type);
+    let content_type = [(header::CONTENT_TYPE, content_type)];
+    let index = referrer_index(&page.items)?;
+    let mut response = linked((content_type, index).into_response(), link);
+    let headers = response.headers_mut();
     if kind.is_some() {
         let filters = HeaderValue::from_static("artifactType");
         headers.insert("OCI-Filters-Applied", filters);
@@ -105,12 +104,40 @@ struct RepositoryList<'page> {
 }
 
 /// An image index, of which a list of referrers is one.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReferrerIndex {
-    schema_version: u32,
-    media_type: &'static str,
-    manifests: Vec<ReferrerDescriptor>,
+fn referrer_index(referrers: &[Referrer]) -> Result<Vec<u8>> {
+    const PER_ITEM: usize = 256;
+    let annotations: usize = referrers.iter().map(|one| one.annotations.len()).sum();
+    let mut json = Vec::with_capacity(annotations + (referrers.len() + 1) * PER_ITEM);
+    json.extend_from_slice(b"{\"schemaVersion\":2,\"mediaType\":\"");
+    json.extend_from_slice(MediaType::OCI_INDEX.as_bytes());
+    json.extend_from_slice(b"\",\"manifests\":[");
+    for (number, referrer) in referrers.iter().enumerate() {
+        if number > 0 {
+            json.push(b',');
+        }
+        write_descriptor(referrer, &mut json).map_err(|_| ApiError::internal())?;
+    }
+    json.extend_from_slice(b"]}");
+    Ok(json)
+}
+
+/// What the index says of one of them. Its annotations are JSON already, and are most of it.
+fn write_descriptor(referrer: &Referrer, json: &mut Vec<u8>) -> serde_json::Result<()> {
+    json.extend_from_slice(b"{\"mediaType\":");
+    serde_json::to_writer(&mut *json, &referrer.media_type)?;
+    json.extend_from_slice(b",\"digest\":");
+    serde_json::to_writer(&mut *json, &referrer.digest)?;
+    write!(json, ",\"size\":{}", referrer.size).map_err(serde_json::Error::io)?;
+    if let Some(kind) = &referrer.artifact_type {
+        json.extend_from_slice(b",\"artifactType\":");
+        serde_json::to_writer(&mut *json, kind)?;
+    }
+    if referrer.annotations != Referrer::NO_ANNOTATIONS {
+        json.extend_from_slice(b",\"annotations\":");
+        json.extend_from_slice(referrer.annotations.as_bytes());
+    }
+    json.push(b'}');
+    Ok(())
 }
 
 /// A list of so many items.

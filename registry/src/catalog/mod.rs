@@ -4,17 +4,17 @@
 //! something returns after the change is on disk. References are rows, written in the same
 //! transaction as what they belong to, so they are exact: what is garbage is a query.
 
+mod referrer;
 mod sqlite;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde_json::value::RawValue;
-
 use crate::blobs::{Location, UploadId};
 use crate::oci::{Digest, Manifest, MediaType, Name, Reference, Tag};
 
+pub use referrer::Referrer;
 pub use sqlite::SqliteCatalog;
 
 /// A blob, as seen from a repository that has it.
@@ -160,21 +160,6 @@ pub enum BlobDeletion {
     Unknown,
     /// A manifest of the repository is made of it.
     Referenced,
-}
-
-/// A manifest that refers to a subject, as lists of referrers describe it.
-#[derive(Debug, Clone)]
-pub struct Referrer {
-    /// Its digest.
-    pub digest: Digest,
-    /// What it was pushed as.
-    pub media_type: MediaType,
-    /// Bytes.
-    pub size: u64,
-    /// What kind of artifact it is.
-    pub artifact_type: Option<String>,
-    /// Its annotations: a JSON object of strings.
-    pub annotations: Box<RawValue>,
 }
 
 /// One page of a list.

@@ -43,7 +43,6 @@ pub use error::{Error, Result};
 pub use garbage::{Collection, Garbage};
 pub use manifests::{ManifestPush, PushedManifest};
 pub use orphans::Sweep;
-pub use referrers::ReferrerDescriptor;
 pub use scrub::{BadBlob, Scrub};
 pub use settings::Settings;
 

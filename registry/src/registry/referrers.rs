@@ -2,57 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
 use super::{Access, Action, Registry, Result};
 use crate::catalog::{Page, Referrer};
 use crate::limits;
 use crate::oci::{Digest, MediaType, Name, Reference, Tag};
-
-/// A descriptor in a list of referrers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReferrerDescriptor {
-    /// What the manifest was pushed as.
-    pub media_type: String,
-    /// Its digest.
-    pub digest: String,
-    /// Bytes.
-    pub size: u64,
-    /// What kind of artifact it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// Its annotations: a JSON object of strings, which is passed on and never looked into.
-    #[serde(
-        default,
-        deserialize_with = "texts",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub annotations: Option<Box<RawValue>>,
-}
-
-impl ReferrerDescriptor {
-    /// The most bytes that it takes as JSON.
-    fn bytes(&self) -> usize {
-        // The members' names, and a size.
-        const REST: usize = 120;
-        let kind = self.artifact_type.as_ref().map_or(0, String::len);
-        let annotations = self.annotations.as_ref().map_or(0, |raw| raw.get().len());
-        // Every byte of a text may have to be escaped; annotations are JSON already.
-        REST + 6 * (self.media_type.len() + self.digest.len() + kind) + annotations
-    }
-}
-
-/// A JSON object of strings.
-fn texts<'de, D: Deserializer<'de>>(
-    input: D,
-) -> std::result::Result<Option<Box<RawValue>>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(input)?;
-    let raw = serde_json::value::to_raw_value(&texts).map_err(D::Error::custom)?;
-    Ok(Some(raw))
-}
 
 impl Registry {
     /// The manifests of a repository that refer to `subject`, in the order of their digests, a page
@@ -69,7 +24,7 @@ impl Registry {
         artifact_type: Option<&str>,
         last: Option<&Digest>,
         limit: Option<usize>,
-    ) -> Result<Page<ReferrerDescriptor>> {
+    ) -> Result<Page<Referrer>> {
         access.check(Action::Pull, name)?;
         let limit = limit.unwrap_or(usize::MAX).min(self.limits().referrers);
         let declared = self
@@ -77,8 +32,7 @@ impl Registry {
             .referrers(name, subject, artifact_type, last, limit)
             .await?;
         let mut more = declared.more;
-        let mut listed: Vec<ReferrerDescriptor> =
-            declared.items.into_iter().map(Into::into).collect();
+        let mut listed = declared.items;
 
         // Before registries listed referrers, clients did so themselves, in an index under a tag.
         let by_clients = self.listed_by_clients(name, subject).await?;
@@ -105,7 +59,7 @@ impl Registry {
         let mut size = 0;
         let fitting = listed.iter().take(limit).take_while(|descriptor| {
             let is_first = size == 0;
-            size += descriptor.bytes();
+            size += descriptor.most_bytes();
             is_first || size <= limits::REFERRERS_BYTES
         });
         let fitting = fitting.count();
@@ -118,15 +72,11 @@ impl Registry {
     }
 
     /// What clients put under the subject's fall-back tag, as far as it is in the repository.
-    async fn listed_by_clients(
-        &self,
-        name: &Name,
-        subject: &Digest,
-    ) -> Result<Vec<ReferrerDescriptor>> {
+    async fn listed_by_clients(&self, name: &Name, subject: &Digest) -> Result<Vec<Referrer>> {
         #[derive(Deserialize)]
         struct Index {
             #[serde(default)]
-            manifests: Vec<ReferrerDescriptor>,
+            manifests: Vec<Referrer>,
         }
         let Some(tag) = fallback_tag(subject) else {
             return Ok(Vec::new());
@@ -161,7 +111,7 @@ impl Registry {
             .catalog
             .known_manifests(name, digests.collect())
             .await?;
-        let is_known = |one: &ReferrerDescriptor| {
+        let is_known = |one: &Referrer| {
             one.digest
                 .parse()
                 .is_ok_and(|digest| known.contains(&digest))
@@ -175,16 +125,4 @@ impl Registry {
 fn fallback_tag(subject: &Digest) -> Option<Tag> {
     let digits = subject.hex().get(..64)?;
     format!("{}-{digits}", subject.algorithm()).parse().ok()
-}
-
-impl From<Referrer> for ReferrerDescriptor {
-    fn from(referrer: Referrer) -> Self {
-        Self {
-            media_type: referrer.media_type.as_str().to_owned(),
-            digest: referrer.digest.to_string(),
-            size: referrer.size,
-            artifact_type: referrer.artifact_type,
-            annotations: Some(referrer.annotations).filter(|raw| raw.get() != "{}"),
-        }
-    }
 }

@@ -166,7 +166,7 @@ pub(crate) fn down_for_good(world: &World) -> Result<()> {
             true => vec![Moment::Within, Moment::After],
             false => vec![Moment::Within],
         },
-        holds: &|| Ok(()),
+        holds: &|| what_is_left_has_a_name(world),
     };
     let steps = killed.in_every_step()?;
     for step in ["deleteCluster", "stopForwards", "deleteImages"] {
@@ -186,5 +186,17 @@ pub(crate) fn down_for_good(world: &World) -> Result<()> {
     ensure!(!world.data().exists(), "{} is left", world.data().display());
     let left = planned(purge()?)?;
     ensure!(left.is_empty(), "{left:?}");
+    Ok(())
+}
+
+/// A cluster whose deletion was interrupted is called so, as long as there are nodes of it.
+fn what_is_left_has_a_name(world: &World) -> Result<()> {
+    if !world.remembers("deleting")? || world.cluster.nodes()?.is_empty() {
+        return Ok(());
+    }
+    let status = command::finish(&mut world.cluster.wharf(&["status"])?, LONG)?;
+    // What kind was told to do may have come to its end meanwhile.
+    let is_named = status.stderr.contains("was to be deleted") || status.status.code() == Some(5);
+    ensure!(is_named, "{status:?}");
     Ok(())
 }

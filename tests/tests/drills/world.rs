@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -98,7 +99,10 @@ impl World {
     /// Whether the host remembers the cluster to be so far.
     pub(crate) fn remembers(&self, stage: &str) -> Result<bool> {
         let record = format!("state/wharf/clusters/{}.json", self.cluster.name());
-        let record = std::fs::read_to_string(self.cluster.dir().join(record))?;
+        let record = match std::fs::read_to_string(self.cluster.dir().join(record)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            record => record?,
+        };
         let record: Value = serde_json::from_str(&record)?;
         Ok(record["stage"]["is"] == stage)
     }

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use rusqlite::{Connection, Row, params};
-use serde_json::value::RawValue;
 
 use super::super::{Error, Page, Referrer, Result};
 use super::read::parse;
 use crate::limits;
-use crate::oci::{Digest, MediaType, Name, Tag};
+use crate::oci::{Digest, Name, Tag};
 
 pub(super) fn tags(
     connection: &Connection,
@@ -86,15 +85,13 @@ pub(super) fn referrers(
         if bytes > limits::REFERRERS_BYTES && !items.is_empty() {
             return Ok(Page { items, more: true });
         }
-        let (media_type, size) = (text(1)?, row.get::<_, i64>(2)?);
-        let corrupt = |text: &str| Error::Corrupt(text.to_owned());
+        let size = row.get::<_, i64>(2)?;
         items.push(Referrer {
-            digest: parse(text(0)?)?,
-            media_type: MediaType::parse(media_type).ok_or_else(|| corrupt(media_type))?,
-            size: u64::try_from(size).map_err(|_| corrupt(&size.to_string()))?,
+            digest: text(0)?.to_owned(),
+            media_type: text(1)?.to_owned(),
+            size: u64::try_from(size).map_err(|_| Error::Corrupt(size.to_string()))?,
             artifact_type: row.get(3)?,
-            annotations: RawValue::from_string(annotations.to_owned())
-                .map_err(|_| corrupt(annotations))?,
+            annotations: annotations.to_owned(),
         });
     }
     Ok(page(items, limit))

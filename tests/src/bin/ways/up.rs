@@ -1,9 +1,8 @@
 //! From nothing to a pod, on every node, of an image that was just pushed to localhost: `wharf up`, and kind with its documented script.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command::{self, say};
@@ -27,7 +26,8 @@ pub(crate) fn measure(bed: &Bed, pairs: usize) -> Result<()> {
             let turn = (turn + pair) % 2;
             let cluster = Cluster::reserve(bed, "ways")?;
             let image = example::image(port);
-            example(&cluster, &image)?;
+            // Before time is taken.
+            example::build(&cluster, &image)?;
             if turn == 1 {
                 registry(bed, &cluster)?;
             }
@@ -78,15 +78,6 @@ fn s(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64())
 }
 
-/// Builds the image that is pushed, before time is taken.
-fn example(cluster: &Cluster, image: &str) -> Result<()> {
-    let folder = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../deploy/examples/python-server"
-    );
-    cluster.docker(&["build", "--tag", image, folder]).map(drop)
-}
-
 /// The registry that the script runs, as an image of one program.
 fn registry(bed: &Bed, cluster: &Cluster) -> Result<()> {
     let folder = cluster.dir().join("registry");
@@ -123,28 +114,7 @@ fn script(bed: &Bed, cluster: &Cluster, port: u16) -> Result<()> {
 
 /// Runs the image on every node, and waits until it is ready there.
 fn everywhere(cluster: &Cluster, image: &str) -> Result<()> {
-    let probe = json!({"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1});
-    let container = json!({
-        "name": "example",
-        "image": image,
-        "imagePullPolicy": "Always",
-        "readinessProbe": probe,
-    });
-    let pod = json!({"tolerations": [{"operator": "Exists"}], "containers": [container]});
-    let labels = json!({"app": "everywhere"});
-    let daemons = json!({
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "everywhere", "namespace": "default"},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    });
-    let file: &Path = &cluster.dir().join("everywhere.json");
-    std::fs::write(file, daemons.to_string())?;
-    let file = file.to_str().context("no path")?;
-    cluster.kubectl(&["apply", "--filename", file])?;
+    cluster.apply(&example::everywhere(image))?;
     let timeout = format!("--timeout={PULLS}");
     let status = ["rollout", "status", "daemonset/everywhere", &timeout];
     cluster.kubectl(&status).map(drop)
