@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::inside::Pipe;
 use super::upstream::Upstream;
 
 /// Bytes that one direction reads at once.
@@ -136,7 +137,13 @@ async fn pump(from: &TcpStream, to: &TcpStream, moved: &AtomicU64) -> io::Result
             let _ = SockRef::from(to).shutdown(Shutdown::Write);
             return Ok(());
         }
-        if write_all(to, &buffer[..n]).await.is_err() {
+        let mut is_listening = write_all(to, &buffer[..n]).await.is_ok();
+        // Much comes at once, and so it will go on.
+        let inside = || (n == BUFFER_BYTES).then(Pipe::new).flatten();
+        if is_listening && let Some(pipe) = inside() {
+            is_listening = pipe.pump(from, to, moved).await?;
+        }
+        if !is_listening {
             let end = Instant::now() + LAST_WORDS;
             while let Ok(Ok(n)) = timeout_at(end, read(from, &mut buffer)).await {
                 if n == 0 {

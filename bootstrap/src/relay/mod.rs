@@ -6,6 +6,7 @@
 
 mod connection;
 mod gateway;
+mod inside;
 mod upstream;
 
 use std::io;

@@ -96,27 +96,60 @@ async fn a_half_closed_connection_still_carries_the_answer() {
 }
 
 #[tokio::test]
-async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+async fn much_goes_both_ways_at_once_and_stays_what_it_is() {
+    const BYTES: usize = 24 << 20;
     let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (address, _stop, _) = start(registry.local_addr().unwrap(), None).await;
-    let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(b"PUT ").await.unwrap();
-
-    let (mut upstream, _) = registry.accept().await.unwrap();
-    let mut first = [0; 4];
-    upstream.read_exact(&mut first).await.unwrap();
-    upstream.write_all(b"HTTP/1.1 413 \r\n\r\n").await.unwrap();
-    drop(upstream);
-
-    let (mut read, mut write) = client.split();
-    let sending = async {
-        let _ = write.write_all(&vec![0; 4 * 1024 * 1024]).await;
-        let _ = write.shutdown().await;
+    let client = TcpStream::connect(address).await.unwrap();
+    let (upstream, _) = registry.accept().await.unwrap();
+    // Two contents, neither of which repeats itself at the length of a buffer.
+    let content = |seed: usize| -> Vec<u8> {
+        let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7) as u8 ^ (at % seed) as u8;
+        (0..BYTES).map(byte).collect()
     };
-    let mut answer = Vec::new();
-    let (_, heard) = tokio::join!(sending, read.read_to_end(&mut answer));
-    heard.unwrap();
-    assert_eq!(answer, b"HTTP/1.1 413 \r\n\r\n");
+    let (up, down) = (content(251), content(241));
+    let exchange = async |mut stream: TcpStream, own: &[u8], others: &[u8]| {
+        let (mut read, mut write) = stream.split();
+        let send = async {
+            write.write_all(own).await.unwrap();
+            write.shutdown().await.unwrap();
+        };
+        let hear = async {
+            let mut heard = vec![0; BYTES / 2];
+            read.read_exact(&mut heard).await.unwrap();
+            // Everything in between is full now.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            read.read_to_end(&mut heard).await.unwrap();
+            assert!(heard == others, "{} bytes are others", heard.len());
+        };
+        tokio::join!(send, hear);
+    };
+    tokio::join!(exchange(client, &up, &down), exchange(upstream, &down, &up));
+}
+
+/// After the first bytes of a request, and in the middle of its body.
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    for heard_of_it in [4, 2 << 20] {
+        let registry = server::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let (address, _stop, _) = start(registry.local_addr().unwrap(), None).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (mut upstream, _) = registry.accept().await.unwrap();
+        let (mut read, mut write) = client.split();
+        let sending = async {
+            let _ = write.write_all(&vec![0; 8 << 20]).await;
+            let _ = write.shutdown().await;
+        };
+        let answering = async move {
+            let mut first = vec![0; heard_of_it];
+            upstream.read_exact(&mut first).await.unwrap();
+            upstream.write_all(b"HTTP/1.1 413 \r\n\r\n").await.unwrap();
+        };
+        let mut answer = Vec::new();
+        let (_, _, heard) = tokio::join!(sending, answering, read.read_to_end(&mut answer));
+        heard.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 413 \r\n\r\n");
+    }
 }
 
 #[tokio::test]
