@@ -111,10 +111,10 @@ async fn report(args: &StatusArgs, opened: &Opened) -> anyhow::Result<Report> {
     let (name, cluster) = (&opened.name, opened.cluster.as_ref());
     let nodes = cluster.nodes().await?;
     let record = environment::recall(name)?;
+    let again = args.cluster.again();
     if nodes.is_empty() {
         return Err(Code::NotFound.error(format!(
-            "there is no cluster {name}: `wharf up {}` makes one",
-            args.cluster.again()
+            "there is no cluster {name}: `wharf up {again}` makes one"
         )));
     }
     if let Some(record) = record
@@ -125,13 +125,12 @@ async fn report(args: &StatusArgs, opened: &Opened) -> anyhow::Result<Report> {
             Stage::Deleting { .. } => "was to be deleted, and that was interrupted",
             _ => "is half-made",
         };
-        let again = args.cluster.again();
         return Err(Code::Unhealthy.error(format!(
             "cluster {name} {what}: `wharf up {again}` makes it anew, `wharf down {again}` deletes what is left"
         )));
     }
     let mut report = Report::of(opened);
-    report.again = args.cluster.again();
+    report.again = again;
     look(&mut report, cluster, &nodes, record).await?;
     Ok(report)
 }

@@ -52,7 +52,7 @@ mod linux {
             moved: &AtomicU64,
         ) -> io::Result<bool> {
             loop {
-                let came = ready(from, Interest::READABLE, || {
+                let came = from.async_io(Interest::READABLE, || {
                     transfer(from, &self.beginning, self.bytes)
                 });
                 let mut left = came.await?;
@@ -61,27 +61,12 @@ mod linux {
                 }
                 moved.fetch_add(left as u64, Ordering::Relaxed);
                 while left > 0 {
-                    let went = ready(to, Interest::WRITABLE, || transfer(&self.end, to, left));
+                    let went = to.async_io(Interest::WRITABLE, || transfer(&self.end, to, left));
                     match went.await {
                         Ok(went) => left -= went,
                         Err(_) => return Ok(false),
                     }
                 }
-            }
-        }
-    }
-
-    /// Does something with a socket as soon as that is ready for it.
-    async fn ready(
-        stream: &TcpStream,
-        interest: Interest,
-        mut work: impl FnMut() -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        loop {
-            stream.ready(interest).await?;
-            match stream.try_io(interest, &mut work) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
             }
         }
     }

@@ -77,23 +77,30 @@ struct Counts {
 }
 
 impl Counts {
-    /// Whether so many faults hit enough: those that hit nothing would prove nothing.
-    fn suffice(&self, faults: u64) -> Result<()> {
-        for (what, count, part) in [
-            ("bodies were interrupted", &self.interrupted, 2),
-            ("uploads were resumed", &self.resumed, 8),
+    /// Whether so many faults hit enough: those that hit nothing would prove nothing. `struck` is how many there were.
+    fn suffice(&self, faults: u64, struck: u64, keeps_open_uploads: bool) -> Result<()> {
+        // Of those that a loss of power left, most have no bytes.
+        let inside = if keeps_open_uploads { 4 } else { 20 };
+        for (what, count, least) in [
+            ("bodies were interrupted", &self.interrupted, faults / 2),
+            ("uploads were resumed", &self.resumed, faults / 4),
             (
                 "uploads were resumed behind their beginning",
                 &self.resumed_inside,
-                20,
+                (faults / inside).max(1),
             ),
         ] {
-            let (count, least) = (count.load(Relaxed) as u64, 1 + faults / part);
+            let count = count.load(Relaxed) as u64;
             ensure!(
                 count >= least,
                 "{count} {what}, and {least} are the least that proves something"
             );
         }
+        let spoiled = self.spoiled.load(Relaxed) as u64;
+        ensure!(
+            spoiled <= 1 + struck / 10,
+            "{spoiled} uploads went on behind other bytes than were sent"
+        );
         Ok(())
     }
 }
@@ -135,6 +142,7 @@ fn run(name: &str, faults: u64, fault: &mut dyn Fault) -> Result<()> {
         Counts::default(),
     );
 
+    let suffices = |struck| counts.suffice(faults, struck, gate.keeps_open_uploads);
     let mut struck = 0;
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
@@ -144,13 +152,13 @@ fn run(name: &str, faults: u64, fault: &mut dyn Fault) -> Result<()> {
                 scope.spawn(move || writer.run())
             })
             .collect();
-        let ended = (1..=ENOUGH * faults).try_for_each(|life| {
-            if life > faults && counts.suffice(faults).is_ok() {
-                return Ok(());
-            }
-            struck = life;
-            live_and_die(&mut server, life, fault, &mut random, &gate, &journal)
-        });
+        let is_due = |life: &u64| *life <= faults || suffices(life - 1).is_err();
+        let ended = (1..=ENOUGH * faults)
+            .take_while(is_due)
+            .try_for_each(|life| {
+                struck = life;
+                live_and_die(&mut server, life, fault, &mut random, &gate, &journal)
+            });
         if ended.is_ok() {
             gate.open(struck + 1);
         }
@@ -173,7 +181,7 @@ fn run(name: &str, faults: u64, fault: &mut dyn Fault) -> Result<()> {
         "crash: {struck} times {name} in {:.0} s; {counts:?}; {files} blob files, each with its own digest",
         started.elapsed().as_secs_f32()
     ));
-    counts.suffice(faults)
+    suffices(struck)
 }
 
 /// Lets the server live one life and die, and checks it before the next, while nobody writes.
