@@ -55,6 +55,11 @@ pub(crate) struct ServeArgs {
     )]
     allow_host: Vec<String>,
 
+    /// Let `wharf forward` in through a cluster's API server: a connection that asks for it (`Upgrade:
+    /// wharf-tunnel`) carries another. Not behind a proxy that keeps requests out
+    #[arg(long, env = "WHARF_ACCEPT_TUNNELS")]
+    accept_tunnels: bool,
+
     /// Refuse to delete tags, manifests and blobs
     #[arg(long, env = "WHARF_NO_DELETE")]
     no_delete: bool,
@@ -133,6 +138,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let server = listen(&args)
         .await?
         .with_host_names(args.allow_host)
+        .with_tunnels(args.accept_tunnels)
         .with_control(&data)
         .with_context(|| format!("could not make the control socket in {}", data.display()))?;
     let registry = Arc::new(registry);

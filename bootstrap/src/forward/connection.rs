@@ -1,6 +1,7 @@
-//! One connection: a WebSocket of its own to a pod that is ready now, and bytes both ways until one side has ended.
+//! One connection: a way of its own to a pod that is ready now, and bytes both ways until one side has ended. Here that
+//! way is a WebSocket.
 //!
-//! The protocol has an end, and no half of one: what is to be told to the pod is told until the pod has ended, or until
+//! Its protocol has an end, and no half of one: what is to be told to the pod is told until the pod has ended, or until
 //! it has been silent for a while after the client ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,8 +18,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::way::{Seen, Way};
-use crate::kube::Tunnel;
+use super::tunnel;
+use super::way::{Opened, Seen, Way};
+use crate::kube::Messages;
 use crate::relay;
 
 /// The channel of what pod and client say to each other.
@@ -36,10 +38,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long a client may go on after its pod has ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A connection that moves nothing for so long ends when the forward is asked to stop.
-const IDLE_WHEN_STOPPING: Duration = Duration::from_millis(500);
+pub(super) const IDLE_WHEN_STOPPING: Duration = Duration::from_millis(500);
 
 /// How a connection ended.
-enum End {
+pub(super) enum End {
     /// The pod did not listen, and has heard nothing: another may.
     Refused(String),
     /// The pod has said everything.
@@ -72,8 +74,16 @@ pub(super) async fn lead(mut client: TcpStream, way: &Way, mut stopped: watch::R
         };
         let problem = match opened {
             Err(error) => format!("{error:#}"),
-            Ok(tunnel) => {
-                match carry(&mut client, tunnel, &mut early, &way.seen, &mut stopped).await {
+            Ok(opened) => {
+                let carried = match opened {
+                    Opened::Tunnel(to) => {
+                        tunnel::carry(&mut client, to, &way.seen, &mut stopped).await
+                    }
+                    Opened::Messages(to) => {
+                        carry(&mut client, *to, &mut early, &way.seen, &mut stopped).await
+                    }
+                };
+                match carried {
                     End::Refused(problem) => problem,
                     End::Said => return end_well(client).await,
                     End::Left => return,
@@ -102,12 +112,12 @@ pub(super) async fn lead(mut client: TcpStream, way: &Way, mut stopped: watch::R
 /// Carries bytes both ways.
 async fn carry(
     client: &mut TcpStream,
-    tunnel: Tunnel,
+    messages: Messages,
     early: &mut Early,
     seen: &Seen,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
-    let (mut sink, mut stream) = tunnel.split();
+    let (mut sink, mut stream) = messages.split();
     let (mut read, mut write) = client.split();
     let has_answered = AtomicBool::new(false);
     let moved = AtomicU64::new(0);
@@ -148,7 +158,7 @@ impl Up<'_> {
     async fn run(
         &self,
         client: &mut ReadHalf<'_>,
-        pod: &mut SplitSink<Tunnel, Message>,
+        pod: &mut SplitSink<Messages, Message>,
         early: &mut Vec<u8>,
     ) -> End {
         if !early.is_empty() {
@@ -181,13 +191,7 @@ impl Up<'_> {
                 return forget(client).await;
             }
         }
-        loop {
-            let before = self.moved.load(Ordering::Relaxed);
-            sleep(SILENCE).await;
-            if self.moved.load(Ordering::Relaxed) == before {
-                return End::Left;
-            }
-        }
+        silence(self.moved).await
     }
 
     fn count(&self, bytes: usize) {
@@ -210,7 +214,7 @@ impl Up<'_> {
 
 /// What the pod says, to the client.
 async fn down(
-    pod: &mut SplitStream<Tunnel>,
+    pod: &mut SplitStream<Messages>,
     client: &mut WriteHalf<'_>,
     seen: &Seen,
     moved: &AtomicU64,
@@ -270,8 +274,19 @@ async fn end_well(mut client: TcpStream) {
     }
 }
 
+/// Waits until nothing was moved for a while, after a client has said everything.
+pub(super) async fn silence(moved: &AtomicU64) -> End {
+    loop {
+        let before = moved.load(Ordering::Relaxed);
+        sleep(SILENCE).await;
+        if moved.load(Ordering::Relaxed) == before {
+            return End::Left;
+        }
+    }
+}
+
 /// Reads on and forgets; how it ends is for others to say.
-async fn forget(client: &mut ReadHalf<'_>) -> End {
+pub(super) async fn forget(client: &mut ReadHalf<'_>) -> End {
     let mut buffer = vec![0; MESSAGE_BYTES];
     let end = Instant::now() + LAST_WORDS;
     while let Ok(Ok(1..)) = timeout_at(end, client.read(&mut buffer)).await {}

@@ -1,7 +1,7 @@
 //! `wharf forward`: a port of this machine that leads into a cluster through its API server, for as long as it is wanted.
 //!
-//! Needs a kubeconfig and nothing else. Every connection has a WebSocket of its own, so none can stand in another's way
-//! (decision 006); the pod is looked up for each, so a pod may go and another come.
+//! Needs a kubeconfig and nothing else. Every connection has a way of its own, so none can stand in another's
+//! (decisions 006 and 012); the pod is looked up for each, so a pod may go and another come.
 
 mod background;
 mod connection;
@@ -9,6 +9,7 @@ mod kept;
 mod log;
 mod record;
 mod serve;
+mod tunnel;
 mod way;
 mod words;
 

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -91,6 +91,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             port: pair.there,
             hold: args.hold,
             is_registry,
+            detour: Mutex::default(),
             seen: Arc::clone(&seen),
         });
         doors.extend(

@@ -8,12 +8,16 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::kube::{Kube, Port, Target, Tunnel};
+use crate::kube::{Kube, Messages, Place, Port, Target, Tunnel};
 
 /// One attempt: to ask for the pod, and to connect to it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a kubeconfig is read again, at most, however many connections wait for a cluster.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How long a pod through which no tunnel leads is not asked for one again.
+const DETOUR: Duration = Duration::from_secs(60);
+/// How long a tunnel may take to open: an API server that does not reach the pod waits longer than its client.
+const TUNNEL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A context's cluster. The context may come to mean another, or the same with other keys: it is read again when the
 /// cluster fails.
@@ -63,26 +67,42 @@ pub(super) struct Way {
     pub(super) hold: Duration,
     /// Whether who waited in vain is told so in the registry's words.
     pub(super) is_registry: bool,
+    /// The pod through which no tunnel led, and when that was.
+    pub(super) detour: Mutex<Option<(String, Instant)>>,
     pub(super) seen: Arc<Seen>,
+}
+
+/// A connection to a pod.
+pub(super) enum Opened {
+    /// To a registry that accepts tunnels.
+    Tunnel(Tunnel),
+    /// To any port, through the pod's kubelet and its runtime.
+    Messages(Box<Messages>),
 }
 
 impl Way {
     /// Connects to a pod that is ready now.
-    pub(super) async fn open(&self) -> anyhow::Result<Tunnel> {
+    pub(super) async fn open(&self) -> anyhow::Result<Opened> {
         let kube = self.cluster.kube();
         let turn = self.seen.turn.fetch_add(1, Ordering::Relaxed);
         let open = async {
             let Some(place) = kube.place(&self.target, &self.port, turn).await? else {
                 return Ok(None);
             };
-            let tunnel = kube.tunnel(&self.target.namespace, &place).await?;
-            anyhow::Ok(Some((place, tunnel)))
+            let opened = match self.tunnel(&kube, &place).await? {
+                Some(tunnel) => Opened::Tunnel(tunnel),
+                None => Opened::Messages(Box::new(
+                    kube.forwarded(&self.target.namespace, &place).await?,
+                )),
+            };
+            anyhow::Ok(Some((place, opened)))
         };
         let opened = timeout(PATIENCE, open).await;
         match opened.unwrap_or_else(|_| Err(anyhow!("the cluster's API does not answer"))) {
-            Ok(Some((place, tunnel))) => {
-                self.seen.reached(place.pod);
-                Ok(tunnel)
+            Ok(Some((place, opened))) => {
+                let is_tunnel = matches!(opened, Opened::Tunnel(_));
+                self.seen.reached(place.pod, is_tunnel);
+                Ok(opened)
             }
             Ok(None) => Err(anyhow!("no pod of {} is ready", self.target)),
             Err(error) => {
@@ -90,6 +110,27 @@ impl Way {
                 Err(error)
             }
         }
+    }
+
+    /// The short way to a registry. `None` where there is none: an older registry, a user who may not use the API's
+    /// proxy, or an API server that does not reach pods.
+    async fn tunnel(&self, kube: &Kube, place: &Place) -> anyhow::Result<Option<Tunnel>> {
+        let is_detour = lock(&self.detour)
+            .as_ref()
+            .is_some_and(|(pod, since)| *pod == place.pod && since.elapsed() < DETOUR);
+        if !self.is_registry || is_detour {
+            return Ok(None);
+        }
+        let opening = timeout(TUNNEL_PATIENCE, kube.tunnel(&self.target.namespace, place));
+        let refusal = match opening.await {
+            Ok(Ok(Ok(tunnel))) => return Ok(Some(tunnel)),
+            Ok(Ok(Err(status))) => status.to_string(),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => "no answer".to_owned(),
+        };
+        tracing::info!(pod = %place.pod, "no tunnel ({refusal}), so the longer way through its kubelet");
+        *lock(&self.detour) = Some((place.pod.clone(), Instant::now()));
+        Ok(None)
     }
 }
 
@@ -108,6 +149,7 @@ pub(super) struct Seen {
 #[derive(Debug, Default)]
 struct Words {
     pod: Option<String>,
+    is_tunnel: bool,
     problem: Option<String>,
 }
 
@@ -127,15 +169,18 @@ pub(super) struct Traffic {
     pub(super) received: u64,
     /// The pod that the newest connection led to.
     pub(super) pod: Option<String>,
+    /// Whether it led there through a tunnel.
+    pub(super) is_tunnel: bool,
     /// What went wrong since it was reached.
     pub(super) problem: Option<String>,
 }
 
 impl Seen {
     /// A pod was reached. A new one is worth a line in the log.
-    fn reached(&self, pod: String) {
+    fn reached(&self, pod: String, is_tunnel: bool) {
         let mut words = lock(&self.words);
         words.problem = None;
+        words.is_tunnel = is_tunnel;
         if words.pod.as_ref() != Some(&pod) {
             tracing::info!(%pod, "connected");
             words.pod = Some(pod);
@@ -162,6 +207,7 @@ impl Seen {
             sent: load(&self.sent),
             received: load(&self.received),
             pod: words.pod.clone(),
+            is_tunnel: words.is_tunnel,
             problem: words.problem.clone(),
         }
     }

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, bail};
+use http::StatusCode;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::api::ListParams;
+use kube::client::Body;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use wharf_registry::server::TUNNEL_PROTOCOL;
 
 use super::Kube;
 use super::wait::is_ready;
@@ -20,8 +23,11 @@ use crate::exit::Code;
 /// Bytes that a frame's reader asks for: one of TLS's records, which is all that it gets at once. The space is zeroed for each read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// One connection to a port of a pod: WebSocket messages, each of which begins with its channel (see [`Kube::tunnel`]).
-pub(crate) type Tunnel = WebSocketStream<TokioIo<Upgraded>>;
+/// WebSocket messages, each of which begins with its channel (see [`Kube::forwarded`]).
+pub(crate) type Messages = WebSocketStream<TokioIo<Upgraded>>;
+
+/// What is said to a registry and by it, as it is.
+pub(crate) type Tunnel = TokioIo<Upgraded>;
 
 /// What a port of this machine leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +114,11 @@ impl Kube {
 
     /// Opens a connection to a port of a pod. Channel 0 is what the pod says and hears, channel 1 what kept it from
     /// that; the first message on each is the port's number.
-    pub(crate) async fn tunnel(&self, namespace: &str, place: &Place) -> anyhow::Result<Tunnel> {
+    pub(crate) async fn forwarded(
+        &self,
+        namespace: &str,
+        place: &Place,
+    ) -> anyhow::Result<Messages> {
         let path = format!(
             "/api/v1/namespaces/{namespace}/pods/{}/portforward?ports={}",
             place.pod, place.port
@@ -123,6 +133,27 @@ impl Kube {
         let socket = connection.into_stream().into_inner();
         let config = WebSocketConfig::default().read_buffer_size(READ_BYTES);
         Ok(WebSocketStream::from_raw_socket(socket, Role::Client, Some(config)).await)
+    }
+
+    /// Opens a connection to a registry in a pod that accepts tunnels. The API server itself hands on what is said,
+    /// byte for byte. What it or the registry answers instead is the inner error.
+    pub(crate) async fn tunnel(
+        &self,
+        namespace: &str,
+        place: &Place,
+    ) -> anyhow::Result<Result<Tunnel, StatusCode>> {
+        let request = http::Request::get(format!(
+            "/api/v1/namespaces/{namespace}/pods/{}:{}/proxy/v2/",
+            place.pod, place.port
+        ))
+        .header(http::header::CONNECTION, "Upgrade")
+        .header(http::header::UPGRADE, TUNNEL_PROTOCOL)
+        .body(Body::empty())?;
+        let response = self.client.send(request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Err(response.status()));
+        }
+        Ok(Ok(TokioIo::new(hyper::upgrade::on(response).await?)))
     }
 }
 

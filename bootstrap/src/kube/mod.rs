@@ -31,10 +31,11 @@ use crate::exit::Code;
 use crate::health::Health;
 use crate::names::{ENVIRONMENT, NAMESPACE, REGISTRY, RELAY, SERVICE_PORT};
 use crate::resolve::resolve;
-pub(crate) use forward::{Kind, Port, Target, Tunnel};
+pub(crate) use forward::{Kind, Messages, Place, Port, Target, Tunnel};
 pub(crate) use leaving::Leaving;
 pub(crate) use manifests::{Manifests, Volume, environment, probe_pod};
 pub(crate) use wait::{Condition, wait_until};
+pub(crate) use wide::{PIECE, poll_read_piece};
 
 /// The label of the control plane's nodes.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";

@@ -12,11 +12,11 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 
 /// Bytes that are fetched at once: four of TLS's records.
-const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 
 /// A connector whose connections are wide.
 #[derive(Debug, Clone)]
@@ -53,6 +53,20 @@ where
     }
 }
 
+/// Reads what is there, up to a piece, into an empty buffer. Whoever is silent holds no memory.
+pub(crate) fn poll_read_piece(
+    from: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    piece: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    piece.reserve(PIECE);
+    let read = pin!(from.read_buf(piece)).poll(cx);
+    if read.is_pending() {
+        *piece = BytesMut::new();
+    }
+    read
+}
+
 impl Read for WideStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -61,13 +75,7 @@ impl Read for WideStream {
     ) -> Poll<io::Result<()>> {
         let Self { stream, ahead } = &mut *self;
         if ahead.is_empty() {
-            ahead.reserve(PIECE);
-            let read = pin!(stream.inner_mut().read_buf(ahead)).poll(cx);
-            if read.is_pending() {
-                // Whoever is silent holds no memory.
-                *ahead = BytesMut::new();
-            }
-            ready!(read)?;
+            ready!(poll_read_piece(stream.inner_mut(), cx, ahead))?;
         }
         let length = ahead.len().min(buffer.remaining());
         buffer.put_slice(&ahead[..length]);

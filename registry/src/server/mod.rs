@@ -9,15 +9,15 @@ mod log;
 mod requests;
 mod stream;
 mod strict;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api::Api;
 use crate::limits;
@@ -27,12 +27,14 @@ use requests::Answering;
 
 pub use control::{ControlError, Order, Report, give_order};
 pub use listen::{ListenError, is_missing, listen};
+pub use tunnel::PROTOCOL as TUNNEL_PROTOCOL;
 
 /// A server that listens and does not answer yet.
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     host_names: Arc<[String]>,
+    accepts_tunnels: bool,
     control: Option<control::Listener>,
 }
 
@@ -53,6 +55,7 @@ impl Server {
             listeners,
             addresses,
             host_names: Arc::default(),
+            accepts_tunnels: false,
             control: None,
         })
     }
@@ -62,6 +65,15 @@ impl Server {
     #[must_use]
     pub fn with_host_names(mut self, names: Vec<String>) -> Self {
         self.host_names = names.into();
+        self
+    }
+
+    /// The same server, whose connections become tunnels where a client asks for it with
+    /// `Upgrade: wharf-tunnel`. Not behind a proxy that is to keep something out: it would not see
+    /// what goes through a tunnel.
+    #[must_use]
+    pub fn with_tunnels(mut self, accepted: bool) -> Self {
+        self.accepts_tunnels = accepted;
         self
     }
 
@@ -83,7 +95,7 @@ impl Server {
     /// Answers requests until `stop` is done. Running requests then get [`limits::SHUTDOWN_WAIT`]
     /// to finish; idle connections are closed at once.
     pub async fn run(self, registry: Arc<Registry>, stop: impl Future<Output = ()>) {
-        let graceful = Arc::new(GracefulShutdown::new());
+        let (stopping, stopped) = watch::channel(false);
         let limits = *registry.limits();
         let places = Arc::new(Semaphore::new(places(limits.connections)));
         let api = Arc::new(Api::new(registry.clone(), limits.idle));
@@ -97,26 +109,24 @@ impl Server {
             let answering = Arc::new(Answering {
                 api: api.clone(),
                 hosts,
+                accepts_tunnels: self.accepts_tunnels,
             });
-            let accepting = accept::accept(
-                listener,
-                answering,
-                places.clone(),
-                graceful.clone(),
-                limits,
-            );
+            let accepting =
+                accept::accept(listener, answering, places.clone(), stopped.clone(), limits);
             loops.push(tokio::spawn(accepting));
         }
         stop.await;
         for accepting in loops {
             accepting.abort();
-            // Ended, it has let go of its share of `graceful`.
+            // Ended, it has let go of its listener and of its `stopped`.
             let _ = accepting.await;
         }
-        if let Some(graceful) = Arc::into_inner(graceful)
-            && tokio::time::timeout(limits::SHUTDOWN_WAIT, graceful.shutdown())
-                .await
-                .is_err()
+        stopping.send_replace(true);
+        drop(stopped);
+        // Each connection holds a `stopped` until it has ended.
+        if tokio::time::timeout(limits::SHUTDOWN_WAIT, stopping.closed())
+            .await
+            .is_err()
         {
             tracing::warn!("some requests did not finish in time; they are cut off");
         }

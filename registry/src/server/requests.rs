@@ -9,12 +9,13 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::guard::Hosts;
 use super::log;
+use super::tunnel::{self, Tunnel};
 use crate::api::Api;
 
 /// Answers the requests of one listener.
@@ -22,19 +23,28 @@ pub(super) struct Answering {
     pub(super) api: Arc<Api>,
     /// Which names it answers to.
     pub(super) hosts: Hosts,
+    /// Whether connections may be upgraded to tunnels.
+    pub(super) accepts_tunnels: bool,
 }
 
 /// Answers the requests of one connection, and says with the last one that the connection closes.
 pub(super) struct Requests {
     answering: Arc<Answering>,
     left: AtomicUsize,
+    tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Requests {
-    pub(super) fn new(answering: Arc<Answering>, requests: usize) -> Self {
+    /// Of a connection that may become a tunnel if there is one.
+    pub(super) fn new(
+        answering: Arc<Answering>,
+        tunnel: Option<Arc<Tunnel>>,
+        requests: usize,
+    ) -> Self {
         Self {
             answering,
             left: AtomicUsize::new(requests),
+            tunnel,
         }
     }
 }
@@ -44,7 +54,12 @@ impl Service<hyper::Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        if let Some(tunnel) = &self.tunnel
+            && tunnel::is_wanted(request.headers())
+        {
+            return ready(Ok(tunnel.open(&mut request))).boxed();
+        }
         // hyper asks for nothing more once it has said that it closes.
         let is_last = self.left.fetch_sub(1, Ordering::Relaxed) <= 1;
         let answering = self.answering.clone();

@@ -28,6 +28,11 @@ impl<S> WriteDeadline<S> {
         }
     }
 
+    /// The connection itself.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
     fn check<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -30,6 +30,11 @@ impl<S> Strict<S> {
             framing: Framing::default(),
         }
     }
+
+    /// The connection itself.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 /// Where a connection is between the bytes of its requests.

@@ -117,7 +117,9 @@ fn the_registry_is_well(world: &World) -> Result<()> {
     let status = world.wharf_says(&["forward", "status"])?;
     let forward = &status["forwards"][0];
     ensure!(
-        forward["target"] == "service wharf-system/registry" && forward["wrong"].is_null(),
+        forward["target"] == "service wharf-system/registry"
+            && forward["wrong"].is_null()
+            && forward["isTunnel"] == true,
         "{status}"
     );
     Ok(())

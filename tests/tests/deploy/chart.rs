@@ -71,7 +71,7 @@ fn every_value_arrives() -> Result<()> {
     let allowed = ["", ".images", ".images.svc", ".images.svc.cluster.local"];
     let mut serve: Vec<String> = ["serve", "--listen=0.0.0.0:5000", "--listen=[::]:5000"]
         .iter()
-        .chain(&["--data=/data", "--lock-wait=120"])
+        .chain(&["--data=/data", "--lock-wait=120", "--accept-tunnels"])
         .map(|argument| (*argument).to_owned())
         .collect();
     serve.extend(allowed.map(|end| format!("--allow-host=registry{end}")));

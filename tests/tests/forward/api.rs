@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +29,22 @@ pub(crate) struct State {
     pub(crate) ports: HashMap<u16, SocketAddr>,
     /// How often somebody asked for the pod.
     pub(crate) lookups: usize,
+    /// What becomes of requests to the pod that ask for a tunnel.
+    pub(crate) proxy: Proxy,
+    /// How many tunnels were opened.
+    pub(crate) tunnels: usize,
+}
+
+/// What an API server may do with a request to a pod.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// The pod says that it knows no such thing.
+    #[default]
+    Refuses,
+    /// The pod accepts.
+    Accepts,
+    /// The pod is out of the server's reach, and nothing is heard of it.
+    Waits,
 }
 
 /// A running API server. Gone when dropped.
@@ -124,6 +140,19 @@ async fn serve(
             ended = way => ended,
             _ = cut.wait_for(|is_cut| *is_cut) => Ok(()),
         };
+    }
+    if path == "/api/v1/namespaces/wharf-system/pods/app-0:8080/proxy/v2/" {
+        let proxy = lock(state).proxy;
+        match proxy {
+            Proxy::Refuses => {}
+            Proxy::Accepts => {
+                return tokio::select! {
+                    ended = tunnel(stream, state) => ended,
+                    _ = cut.wait_for(|is_cut| *is_cut) => Ok(()),
+                };
+            }
+            Proxy::Waits => return std::future::pending().await,
+        }
     }
     let _ = stream.read(&mut head).await?;
     let (status, body) = answer(&path, state);
@@ -247,6 +276,37 @@ async fn forward(stream: TcpStream, port: u16, state: &Mutex<State>) -> Result<(
         _ = up => {}
     }
     tokio::time::timeout(Duration::from_secs(1), down).await?
+}
+
+/// Leads one connection to the registry's port, as an API server does with an upgraded request.
+async fn tunnel(mut client: TcpStream, state: &Mutex<State>) -> Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8(head)?.to_ascii_lowercase();
+    ensure!(
+        head.contains("\r\nupgrade: wharf-tunnel\r\n")
+            && head.contains("\r\nconnection: upgrade\r\n"),
+        "{head}"
+    );
+    let upstream = {
+        let mut state = lock(state);
+        state.tunnels += 1;
+        *state.ports.get(&8080).context("no registry")?
+    };
+    let mut upstream = TcpStream::connect(upstream).await?;
+    let agreed =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: wharf-tunnel\r\n\r\n";
+    client.write_all(agreed.as_bytes()).await?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_pod, mut to_pod) = upstream.split();
+    // Where one direction ends, so does the other.
+    tokio::select! {
+        copied = tokio::io::copy(&mut from_client, &mut to_pod) => copied?,
+        copied = tokio::io::copy(&mut from_pod, &mut to_client) => copied?,
+    };
+    Ok(())
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 
 mod api;
 mod life;
+mod tunnel;
 mod ways;
 
 use std::io::{BufRead, BufReader, Read, Write};

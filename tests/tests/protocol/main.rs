@@ -16,4 +16,5 @@ mod sessions;
 mod small;
 mod statements;
 mod tags;
+mod tunnel;
 mod uploads;
