@@ -113,16 +113,20 @@ pub(crate) fn to_the_new_cluster(world: &World) -> Result<()> {
     the_registry_is_well(world)
 }
 
+/// After a connection, of which the forward tells a moment later.
 fn the_registry_is_well(world: &World) -> Result<()> {
-    let status = world.wharf_says(&["forward", "status"])?;
-    let forward = &status["forwards"][0];
-    ensure!(
-        forward["target"] == "service wharf-system/registry"
-            && forward["wrong"].is_null()
-            && forward["isTunnel"] == true,
-        "{status}"
-    );
-    Ok(())
+    until(
+        "the forward says that a tunnel leads to the registry",
+        || {
+            let status = world.wharf_says(&["forward", "status"])?;
+            let forward = &status["forwards"][0];
+            ensure!(
+                forward["target"] == "service wharf-system/registry" && forward["wrong"].is_null(),
+                "{status}"
+            );
+            Ok(forward["isTunnel"] == true)
+        },
+    )
 }
 
 fn get(address: SocketAddr, path: &str) -> Result<Answer> {
