@@ -2,7 +2,7 @@
 //!
 //! Where Docker and an image registry answer, the bed uses them and adds little. On a bare Debian, as root, it installs and starts an
 //! engine; where no image registry can be reached, it builds a kind node image and the examples' base images from Debian's packages
-//! and Go modules, which takes 8 to 12 minutes once; minikube and a node image for it, another 3 to 5, only where a test or the demo
+//! and Go modules, which takes 8 to 12 minutes once; minikube and node images for it, another 5 to 8, only where a test or the demo
 //! asks for them. Everything made is kept in [`Bed::dir`], so that a new engine on a machine with
 //! an old home directory is ready in seconds.
 //!
@@ -31,6 +31,7 @@ mod minikube;
 mod tools;
 
 pub use cluster::{Cluster, Provider};
+pub use minikube::NodeRuntime;
 pub use tools::Tool;
 
 /// A machine that is ready for whole-program tests. Cheap to clone.
@@ -39,7 +40,7 @@ pub struct Bed {
     dir: PathBuf,
     path: OsString,
     node_image: Option<String>,
-    minikube_image: Option<String>,
+    minikube_images: Option<minikube::MinikubeImages>,
     tools: Vec<Tool>,
 }
 
@@ -93,7 +94,7 @@ impl Bed {
             path: path_with(&dir.join("bin"))?,
             dir,
             node_image: None,
-            minikube_image: None,
+            minikube_images: None,
             tools: tools.to_vec(),
         })
     }
@@ -113,7 +114,7 @@ impl Bed {
         tools::ensure(&bed, tools)?;
         bed.node_image = images::ensure(&bed)?;
         if tools.contains(&Tool::Minikube) {
-            bed.minikube_image = images::minikube_node(&bed)?;
+            bed.minikube_images = images::minikube_nodes(&bed)?;
         }
         Ok(bed)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::bed::Cluster;
@@ -113,8 +113,8 @@ pub fn hosting(cluster: &Cluster) -> Result<String> {
 pub struct Shape {
     /// The first node's identity.
     pub node: String,
-    /// containerd's configuration.
-    pub containerd: String,
+    /// The configuration of what runs its containers.
+    pub runtime: String,
     hosts: String,
     images: BTreeSet<String>,
     namespaces: String,
@@ -125,7 +125,7 @@ impl Shape {
     /// Looks at a cluster.
     ///
     /// # Errors
-    /// It does not answer.
+    /// It does not answer, or nobody knows what runs its containers.
     pub fn of(cluster: &Cluster) -> Result<Self> {
         let nodes = cluster.nodes()?;
         let node = nodes.first().context("no nodes")?;
@@ -134,18 +134,40 @@ impl Shape {
         let namespaces = "--output=jsonpath={.items[*].metadata.name}";
         let named = format!("name=^{}", cluster.name());
         let all = ["ps", "--all", "--filter", &named, "--format", "{{.Names}}"];
-        let hash = ["sha256sum", "/etc/containerd/config.toml"];
-        let images = ["ctr", "--namespace=k8s.io", "images", "ls"];
+        let version = "--output=jsonpath={.items[0].status.nodeInfo.containerRuntimeVersion}";
+        let version = cluster.kubectl(&["get", "nodes", version])?;
+        let runtime = version.split(':').next().unwrap_or_default();
+        let (hash, directories, images): (&[&str], &[&str], &[&str]) = match runtime {
+            "containerd" => (
+                &["sha256sum", "/etc/containerd/config.toml"],
+                &["ls", "-R", "/etc/containerd/certs.d"],
+                &["ctr", "--namespace=k8s.io", "images", "ls"],
+            ),
+            "docker" => (
+                &[
+                    "sha256sum",
+                    "/etc/docker/daemon.json",
+                    "/lib/systemd/system/docker.service",
+                ],
+                &["ls", "-R", "/etc/docker", "/etc/containerd/certs.d"],
+                // What has lost its name is still there.
+                &["docker", "image", "ls", "--format", DOCKER_COLUMNS],
+            ),
+            other => bail!("nodes with {other}"),
+        };
         Ok(Self {
             node: cluster.docker(&["container", "inspect", "--format", "{{.Id}}", node])?,
-            containerd: on_node(&hash)?,
-            hosts: on_node(&["ls", "-R", "/etc/containerd/certs.d"])?,
-            images: without_example(&on_node(&images)?),
+            runtime: on_node(hash)?,
+            hosts: on_node(directories)?,
+            images: without_example(&on_node(images)?),
             namespaces: cluster.kubectl(&["get", "namespaces", namespaces])?,
             containers: lines(cluster.docker(&all)?),
         })
     }
 }
+
+/// An image as containerd's client lists it, under a heading: its name, something else, and what identifies it.
+const DOCKER_COLUMNS: &str = "table {{.Repository}}:{{.Tag}}\t-\t{{.ID}}";
 
 /// The images of a node, but for the example's, under whatever name: that was pulled on somebody's behalf.
 fn without_example(table: &str) -> BTreeSet<String> {

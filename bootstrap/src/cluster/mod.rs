@@ -99,6 +99,11 @@ pub(crate) fn refuse_arguments(provider: Provider, arguments: &[String]) -> anyh
     }
 }
 
+/// Whether the provider's own program is told to make nodes with a Docker Engine.
+pub(crate) fn asks_for_docker(provider: Provider, arguments: &[String]) -> bool {
+    provider == Provider::Minikube && minikube::runtime_in(arguments) == Some("docker")
+}
+
 impl Provider {
     /// What leads from the host's port into one of its clusters.
     pub(crate) fn entrance(self, is_adopted: bool) -> Entrance {

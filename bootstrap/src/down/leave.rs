@@ -24,8 +24,14 @@ impl Run<'_> {
         adopted.context("the cluster was not adopted")
     }
 
+    async fn kube(&self) -> anyhow::Result<Kube> {
+        Kube::connect(&self.cluster.kubeconfig().await?).await
+    }
+
     pub(super) async fn clear_nodes(&self) -> anyhow::Result<()> {
         let port = self.left()?.port;
+        // First: the Docker Engine of a node keeps an image of which something runs, without its name, and then for ever.
+        stop(&self.kube().await?).await?;
         for node in &self.found.nodes {
             forget_hosts(self.cluster, &node.name, port).await?;
             forget_image(self.cluster, &node.name, port).await?;
@@ -34,7 +40,7 @@ impl Run<'_> {
     }
 
     pub(super) async fn remove_registry(&self) -> anyhow::Result<()> {
-        let kube = Kube::connect(&self.cluster.kubeconfig().await?).await?;
+        let kube = self.kube().await?;
         let keeps_claim = self.left()?.storage == Storage::Pvc && !self.args.purge;
         remove_objects(&kube, self.args.purge, keeps_claim).await
     }

@@ -50,7 +50,7 @@ pub(super) struct Plan {
 pub(super) enum Step {
     /// Remove the container that publishes the port.
     CloseDoor,
-    /// Take wharf's files and its image off the nodes.
+    /// Stop what runs, and take wharf's files and its image off the nodes.
     ClearNodes,
     /// Take the registry out of the cluster.
     RemoveRegistry,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cluster::{ClusterName, Entrance, Node, Provider};
+use crate::cluster::{ClusterName, Entrance, Node, Provider, asks_for_docker};
 use crate::exit::Code;
 use crate::names::NODE_DATA;
 use crate::storage::{Storage, Wanted};
@@ -187,7 +187,15 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
     if desired.image.is_none() {
         steps.push(Step::ImportImage(Nodes::All));
     }
-    steps.extend([Step::WriteHosts(Nodes::All), Step::Install]);
+    let arguments = match desired.arguments.is_empty() {
+        true => remembered.arguments,
+        false => desired.arguments.clone(),
+    };
+    // A Docker Engine takes plain HTTP from loopback by itself.
+    if !asks_for_docker(desired.provider, &arguments) {
+        steps.push(Step::WriteHosts(Nodes::All));
+    }
+    steps.push(Step::Install);
     steps.extend(desired.provider.entrance(false).step());
     steps.push(Step::CheckHost);
     if desired.image.is_none() {
@@ -209,10 +217,7 @@ fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Pla
             .kubernetes_image
             .clone()
             .or(remembered.kubernetes_image),
-        arguments: match desired.arguments.is_empty() {
-            true => remembered.arguments,
-            false => desired.arguments.clone(),
-        },
+        arguments,
         steps,
     }
 }
@@ -248,7 +253,7 @@ fn converge(desired: &Desired, ours: Ours, mut steps: Vec<Step>) -> anyhow::Resu
     if image.is_none() && is_needed(&without_image) {
         steps.push(Step::ImportImage(without_image));
     }
-    if is_needed(&hosts) {
+    if is_needed(&hosts) && !asks_for_docker(desired.provider, &ours.arguments) {
         steps.push(Step::WriteHosts(hosts));
     }
     if node.is_some() && desired.provider.reaches_nodes() {

@@ -122,6 +122,32 @@ fn stopped_nodes_are_started_and_looked_at_as_a_whole() {
 }
 
 #[test]
+fn nodes_with_a_docker_engine_are_told_nothing() {
+    let desired = Desired {
+        provider: Provider::Minikube,
+        arguments: vec!["--container-runtime=docker".into()],
+        ..desired()
+    };
+    let stopped = Ours {
+        nodes: vec![node("dev", false)],
+        arguments: desired.arguments.clone(),
+        ..ours()
+    };
+    let nothing = Remembered {
+        arguments: Vec::new(),
+        ..remembered()
+    };
+    for found in [Found::Nothing(nothing), Found::Ours(stopped)] {
+        let plan = plan(&desired, found).unwrap();
+        let tells = plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::WriteHosts(_)));
+        assert!(!tells, "{:?}", plan.steps);
+    }
+}
+
+#[test]
 fn what_a_cluster_has_cannot_be_changed_under_it() {
     let asks = [
         Desired {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 
+use super::minikube::MinikubeImages;
 use super::{Bed, engine, root_debian, step};
 use crate::command::{self, say};
 
@@ -31,7 +32,7 @@ pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
             let family = image.replace([':', '/'], "-");
             provide(
                 bed,
-                image,
+                &[image],
                 &family,
                 "base-image.sh",
                 &[image],
@@ -55,12 +56,12 @@ pub(super) fn ensure(bed: &Bed) -> Result<Option<String>> {
 fn kind_node(bed: &Bed) -> Result<String> {
     let files = ["node-image.sh", "oci.sh", "versions.sh", "node"];
     let image = format!("wharf-test/node:{}", recipe(&files)?);
-    provide(bed, &image, "node", "node-image.sh", &[&image], &files)?;
+    provide(bed, &[&image], "node", "node-image.sh", &[&image], &files)?;
     Ok(image)
 }
 
-/// The node image for minikube, if it is not minikube's own. It is made from kind's.
-pub(super) fn minikube_node(bed: &Bed) -> Result<Option<String>> {
+/// The node images for minikube, if they are not minikube's own. They are made from kind's.
+pub(super) fn minikube_nodes(bed: &Bed) -> Result<Option<MinikubeImages>> {
     if online(bed)? && !engine::is_bounded(bed) {
         return Ok(None);
     }
@@ -74,10 +75,17 @@ pub(super) fn minikube_node(bed: &Bed) -> Result<Option<String>> {
         "versions.sh",
         "node",
     ];
-    let image = format!("wharf-test/minikube:{}", recipe(&files)?);
-    let script = "minikube-image.sh";
-    provide(bed, &image, "minikube", script, &[&image, &from], &files)?;
-    Ok(Some(image))
+    let containerd = format!("wharf-test/minikube:{}", recipe(&files)?);
+    let docker = format!("{containerd}-docker");
+    provide(
+        bed,
+        &[&containerd, &docker],
+        "minikube",
+        "minikube-image.sh",
+        &[&containerd, &from],
+        &files,
+    )?;
+    Ok(Some(MinikubeImages { containerd, docker }))
 }
 
 /// Copies what minikube's nodes need out of kind's node image: an engine may have had that image since before this bed was made.
@@ -154,11 +162,20 @@ fn present(bed: &Bed, image: &str) -> Result<bool> {
     .success())
 }
 
-/// Makes an image available that `script` can make from the files of its recipe. It is kept as a file: to load that takes seconds, and
-/// works for an engine that has never seen it.
+fn all_present(bed: &Bed, images: &[&str]) -> Result<bool> {
+    for image in images {
+        if !present(bed, image)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes images available that `script` can make from the files of their recipe. They are kept as a file: to load that takes seconds,
+/// and works for an engine that has never seen them.
 fn provide(
     bed: &Bed,
-    image: &str,
+    images: &[&str],
     family: &str,
     script: &str,
     arguments: &[&str],
@@ -168,14 +185,15 @@ fn provide(
         .dir()
         .join("saved")
         .join(format!("{family}-{}.tar", recipe(files)?));
-    if !present(bed, image)? {
-        if load(bed, image, &kept)? {
+    if !all_present(bed, images)? {
+        if load(bed, images, &kept)? {
             return Ok(());
         }
         if !root_debian() {
             bail!(
-                "{image} can be built only on Debian and as root, and no image registry can be reached to pull a published one. \
-                 If that is wrong, set WHARF_BED_NETWORK=online"
+                "{} can be built only on Debian and as root, and no image registry can be reached to pull a published one. \
+                 If that is wrong, set WHARF_BED_NETWORK=online",
+                images.join(" and ")
             );
         }
         bed.script(script, arguments)?;
@@ -188,21 +206,21 @@ fn provide(
     forget_older(&saved, family)?;
     // Renamed when complete, so that a run that is killed here leaves nothing that looks like an image.
     let partial = saved.join("partial");
-    step(&format!("keeping {image} for the next engine"), || {
-        bed.docker(
-            &["save", "--output", &partial.to_string_lossy(), image],
-            LONG,
-        )
+    let what = format!("keeping {} for the next engine", images.join(" and "));
+    step(&what, || {
+        let partial = partial.to_string_lossy();
+        let save = ["save", "--output", &partial];
+        bed.docker(&[&save, images].concat(), LONG)
     })?;
     Ok(std::fs::rename(partial, &kept)?)
 }
 
-/// Loads a kept image; `false` if there is none that can be loaded.
-fn load(bed: &Bed, image: &str, kept: &Path) -> Result<bool> {
+/// Loads kept images; `false` if there are none that can be loaded.
+fn load(bed: &Bed, images: &[&str], kept: &Path) -> Result<bool> {
     if !kept.exists() {
         return Ok(false);
     }
-    let loaded = step(&format!("loading {image}"), || {
+    let loaded = step(&format!("loading {}", images.join(" and ")), || {
         bed.docker(
             &["load", "--quiet", "--input", &kept.to_string_lossy()],
             LONG,
@@ -210,14 +228,14 @@ fn load(bed: &Bed, image: &str, kept: &Path) -> Result<bool> {
     });
     if let Err(error) = loaded {
         say(&format!(
-            "bed: {} is damaged, the image is made again ({})",
+            "bed: {} is damaged, what is in it is made again ({})",
             kept.display(),
             last_line(&error)
         ));
         std::fs::remove_file(kept)?;
         return Ok(false);
     }
-    present(bed, image)
+    all_present(bed, images)
 }
 
 /// Deletes what earlier recipes for the same image made: it is large, and no run asks for it again.

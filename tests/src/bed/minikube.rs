@@ -10,15 +10,36 @@ use super::Bed;
 /// The programs of a node that minikube puts there itself.
 const PROGRAMS: [&str; 3] = ["kubeadm", "kubelet", "kubectl"];
 
+/// What runs the containers of minikube's nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeRuntime {
+    /// containerd.
+    Containerd,
+    /// A Docker Engine.
+    Docker,
+}
+
+/// The node images that the bed has made for minikube.
+#[derive(Clone, Debug)]
+pub(super) struct MinikubeImages {
+    pub(super) containerd: String,
+    pub(super) docker: String,
+}
+
 impl Bed {
-    /// The node image that minikube is to use; `None` where its own can be pulled.
+    /// The node image that minikube is to use for nodes with this runtime; `None` where its own can be pulled.
     #[must_use]
-    pub fn minikube_image(&self) -> Option<&str> {
-        self.minikube_image.as_deref()
+    pub fn minikube_image(&self, runtime: NodeRuntime) -> Option<&str> {
+        let images = self.minikube_images.as_ref()?;
+        Some(match runtime {
+            NodeRuntime::Containerd => &images.containerd,
+            NodeRuntime::Docker => &images.docker,
+        })
     }
 
     /// Makes a directory for the state of minikube's clusters, and returns the variables with which minikube keeps it there and, on a
-    /// machine that reaches no image registry, starts nodes of the bed's image. minikube takes each of its flags from such a variable.
+    /// machine that reaches no image registry, starts nodes of the bed's image, with containerd where nothing else is said.
+    /// minikube takes each of its flags from such a variable.
     ///
     /// # Errors
     /// The directory cannot be made.
@@ -31,7 +52,7 @@ impl Bed {
             // Its docker driver is not for root otherwise.
             settings.push(("MINIKUBE_FORCE", "true".into()));
         }
-        let Some(image) = self.minikube_image() else {
+        let Some(image) = self.minikube_image(NodeRuntime::Containerd) else {
             return Ok(settings);
         };
         let version = self.fill_cache(&home.join(".minikube"))?;
@@ -53,7 +74,7 @@ impl Bed {
     /// What `minikube start` is told besides when it makes a cluster: flags that it takes from no variable.
     #[must_use]
     pub fn minikube_arguments(&self) -> &[&str] {
-        match self.minikube_image {
+        match self.minikube_images {
             // What the nodes need is in their image; minikube would take it off to put what it has cached there.
             Some(_) => &["--cache-images=false"],
             None => &[],

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use wharf_tests::bed::{Bed, Provider, Tool};
+use wharf_tests::bed::{Bed, NodeRuntime, Provider, Tool};
 use wharf_tests::{command, wharf};
 
 const USAGE: &str = "\
@@ -260,7 +260,9 @@ impl Demo {
             return Ok(Vec::new());
         }
         let mut settings = bed.minikube_settings(&bed.dir().join("minikube"))?;
-        settings.retain(|(name, _)| *name != "MINIKUBE_HOME" || bed.minikube_image().is_some());
+        settings.retain(|(name, _)| {
+            *name != "MINIKUBE_HOME" || bed.minikube_image(NodeRuntime::Containerd).is_some()
+        });
         Ok(settings)
     }
 

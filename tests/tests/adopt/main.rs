@@ -89,7 +89,7 @@ fn adopted_as_it_is(world: &World) -> Result<()> {
         .wharf_says(&["up", "--adopt", "--port", &port])?;
     let now = Shape::of(&world.cluster)?;
     ensure!(
-        now.node == world.before.node && now.containerd == world.before.containerd,
+        now.node == world.before.node && now.runtime == world.before.runtime,
         "the nodes are others, or containerd was told something: {now:?}"
     );
     world.cluster.wharf_says(&["status"])?;

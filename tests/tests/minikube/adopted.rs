@@ -1,13 +1,16 @@
-//! A cluster that somebody else has made with minikube.
+//! A cluster that somebody else has made with minikube, whose nodes have a Docker Engine of their own.
 
 use anyhow::{Result, ensure};
+use wharf_tests::bed::NodeRuntime;
 use wharf_tests::example::{self, Shape};
 
 use crate::world::World;
 
 pub(crate) fn adopted(world: &World) -> Result<()> {
-    let start = ["start", "--driver=docker", "--container-runtime=containerd"];
-    world.minikube(&[&start[..], world.arguments()].concat())?;
+    let start = ["start", "--driver=docker", "--container-runtime=docker"];
+    let image = world.image_flag(NodeRuntime::Docker);
+    let image: Vec<&str> = image.iter().map(String::as_str).collect();
+    world.minikube(&[&start[..], &image, world.arguments()].concat())?;
     let before = Shape::of(&world.cluster)?;
     let said = world.refused(&["up"], 6)?;
     ensure!(
@@ -18,12 +21,13 @@ pub(crate) fn adopted(world: &World) -> Result<()> {
     world.wharf(&["up", "--adopt", "--port", &world.port.to_string()])?;
     let now = Shape::of(&world.cluster)?;
     ensure!(
-        now.node == before.node && now.containerd == before.containerd,
-        "the node is another, or containerd was told something: {now:?}"
+        now.node == before.node && now.runtime == before.runtime,
+        "the node is another, or its engine was told something: {now:?}"
     );
     world.before.get_or_init(|| before);
     example::push(&world.cluster, &world.image())?;
     world.run("pushed")?;
+    world.wharf(&["status"])?;
     let delete = ["delete", "pod", "pushed", "--grace-period=1"];
     world.cluster.kubectl(&delete).map(drop)
 }

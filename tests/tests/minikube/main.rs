@@ -1,4 +1,5 @@
-//! `wharf up --provider minikube`, on the real program and nodes: a cluster that wharf makes, and one that it adopts.
+//! `wharf up --provider minikube`, on the real program and nodes: a cluster that wharf makes, with containerd on its nodes, and one
+//! that it adopts, with Docker Engines.
 
 mod adopted;
 mod made;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use wharf_tests::bed::{Bed, Cluster, Provider, Tool};
+use wharf_tests::bed::{Bed, Cluster, NodeRuntime, Provider, Tool};
 use wharf_tests::command::{self, Output};
 use wharf_tests::example::{self, Shape};
 use wharf_tests::localhost::free_port;
@@ -76,6 +76,12 @@ impl World {
     /// What minikube is told when it makes a cluster.
     pub(crate) fn arguments(&self) -> &[&str] {
         self.bed.minikube_arguments()
+    }
+
+    /// The flag with which it makes nodes that have this runtime.
+    pub(crate) fn image_flag(&self, runtime: NodeRuntime) -> Option<String> {
+        let image = self.bed.minikube_image(runtime)?;
+        Some(format!("--base-image={image}"))
     }
 
     pub(crate) fn image(&self) -> String {

@@ -268,10 +268,8 @@ fn start_args(spec: &Spec) -> Vec<String> {
         "--mount".to_owned(),
         format!("--mount-string={}:{NODE_DATA}", spec.data.display()),
     ];
-    let says_runtime =
-        |arg: &String| matches!(flag(arg), "--container-runtime") || arg.starts_with("-c");
     let is_set = std::env::var_os("MINIKUBE_CONTAINER_RUNTIME").is_some();
-    if !is_set && !spec.arguments.iter().any(says_runtime) {
+    if !is_set && runtime_in(&spec.arguments).is_none() {
         // minikube's own default from 1.39 on.
         args.push("--container-runtime=containerd".to_owned());
     }
@@ -282,6 +280,23 @@ fn start_args(spec: &Spec) -> Vec<String> {
     );
     args.extend(spec.arguments.iter().cloned());
     args
+}
+
+/// The runtime that arguments for `minikube start` name.
+pub(super) fn runtime_in(arguments: &[String]) -> Option<&str> {
+    let mut words = arguments.iter().map(String::as_str);
+    let mut named = None;
+    while let Some(word) = words.next() {
+        named = match (word, word.strip_prefix("--container-runtime=")) {
+            ("-c" | "--container-runtime", _) => words.next(),
+            (_, Some(value)) => Some(value),
+            (_, None) => match word.strip_prefix("-c") {
+                Some(value) => Some(value.trim_start_matches('=')),
+                None => named,
+            },
+        };
+    }
+    named
 }
 
 /// Fails on arguments for minikube that wharf has itself, or that take it where wharf cannot follow.
@@ -340,6 +355,21 @@ mod tests {
                 "{args}"
             );
         }
+    }
+
+    #[test]
+    fn a_runtime_is_named_in_any_way_and_the_last_counts() {
+        let named = |words: &[&str]| runtime_in(&spec(words).arguments).map(str::to_owned);
+        for words in [
+            &["--force", "-c", "docker"][..],
+            &["-c=docker"],
+            &["-cdocker"],
+            &["--container-runtime", "docker", "--force"],
+            &["-c", "containerd", "--container-runtime=docker"],
+        ] {
+            assert_eq!(named(words).as_deref(), Some("docker"), "{words:?}");
+        }
+        assert_eq!(named(&["--cpus=2", "--cni", "bridge"]), None);
     }
 
     #[test]
