@@ -77,7 +77,7 @@ pub(super) async fn lead(mut client: TcpStream, way: &Way, mut stopped: watch::R
             Ok(opened) => {
                 let carried = match opened {
                     Opened::Tunnel(to) => {
-                        tunnel::carry(&mut client, to, &way.seen, &mut stopped).await
+                        tunnel::carry(&mut client, to, &early.bytes, &way.seen, &mut stopped).await
                     }
                     Opened::Messages(to) => {
                         carry(&mut client, *to, &mut early, &way.seen, &mut stopped).await

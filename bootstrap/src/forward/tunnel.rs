@@ -13,10 +13,11 @@ use super::way::Seen;
 use crate::kube::{PIECE, Tunnel, poll_read_piece};
 use crate::relay;
 
-/// Carries bytes both ways until one side has ended.
+/// Carries bytes both ways until one side has ended. `early` is what the client has said already, to a pod that did not listen.
 pub(super) async fn carry(
     client: &mut TcpStream,
     tunnel: Tunnel,
+    early: &[u8],
     seen: &Seen,
     stopped: &mut watch::Receiver<bool>,
 ) -> End {
@@ -25,7 +26,7 @@ pub(super) async fn carry(
     let moved = AtomicU64::new(0);
     tokio::select! {
         end = down(&mut from_pod, &mut to_client, seen, &moved) => end,
-        end = up(&mut from_client, &mut to_pod, seen, &moved) => end,
+        end = up(&mut from_client, &mut to_pod, early, seen, &moved) => end,
         () = relay::idle_after_stop(stopped, &moved, IDLE_WHEN_STOPPING) => End::Left,
     }
 }
@@ -34,15 +35,18 @@ pub(super) async fn carry(
 async fn up(
     client: &mut tcp::ReadHalf<'_>,
     pod: &mut WriteHalf<Tunnel>,
+    early: &[u8],
     seen: &Seen,
     moved: &AtomicU64,
 ) -> End {
-    let mut piece = BytesMut::new();
+    let mut piece = BytesMut::from(early);
     loop {
-        match std::future::poll_fn(|cx| poll_read_piece(client, cx, &mut piece)).await {
-            Ok(0) => return connection::silence(moved).await,
-            Ok(_) => {}
-            Err(_) => return End::Left,
+        if piece.is_empty() {
+            match std::future::poll_fn(|cx| poll_read_piece(client, cx, &mut piece)).await {
+                Ok(0) => return connection::silence(moved).await,
+                Ok(_) => {}
+                Err(_) => return End::Left,
+            }
         }
         let bytes = piece.len() as u64;
         if pod.write_all(&piece).await.is_err() || pod.flush().await.is_err() {

@@ -27,12 +27,21 @@ pub(crate) struct State {
     pub(crate) refusals: usize,
     /// Where the pod's ports are.
     pub(crate) ports: HashMap<u16, SocketAddr>,
+    /// How often the pod was replaced by another.
+    pub(crate) replaced: usize,
     /// How often somebody asked for the pod.
     pub(crate) lookups: usize,
     /// What becomes of requests to the pod that ask for a tunnel.
     pub(crate) proxy: Proxy,
     /// How many tunnels were opened.
     pub(crate) tunnels: usize,
+}
+
+impl State {
+    /// The name of the pod that there is.
+    fn pod(&self) -> String {
+        format!("app-{}", self.replaced)
+    }
 }
 
 /// What an API server may do with a request to a pod.
@@ -134,15 +143,18 @@ async fn serve(
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    if let Some((_, port)) = path.split_once("/pods/app-0/portforward?ports=") {
+    if let Some((_, port)) = path.split_once("/portforward?ports=") {
         let way = forward(stream, port.parse()?, state);
         return tokio::select! {
             ended = way => ended,
             _ = cut.wait_for(|is_cut| *is_cut) => Ok(()),
         };
     }
-    if path == "/api/v1/namespaces/wharf-system/pods/app-0:8080/proxy/v2/" {
-        let proxy = lock(state).proxy;
+    let (proxy, pod) = {
+        let state = lock(state);
+        (state.proxy, state.pod())
+    };
+    if path == format!("/api/v1/namespaces/wharf-system/pods/{pod}:8080/proxy/v2/") {
         match proxy {
             Proxy::Refuses => {}
             Proxy::Accepts => {
@@ -175,12 +187,9 @@ fn answer(path: &str, state: &Mutex<State>) -> (&'static str, Value) {
         ["namespaces", _, "pods"] => {
             let mut state = lock(state);
             state.lookups += 1;
-            (
-                "200 OK",
-                json!({"metadata": {}, "items": [pod(state.is_ready)]}),
-            )
+            ("200 OK", json!({"metadata": {}, "items": [pod(&state)]}))
         }
-        ["namespaces", _, "pods", "app-0"] => ("200 OK", pod(lock(state).is_ready)),
+        ["namespaces", _, "pods", "app-0"] => ("200 OK", pod(&lock(state))),
         _ => (
             "404 Not Found",
             json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "none", "code": 404}),
@@ -188,11 +197,11 @@ fn answer(path: &str, state: &Mutex<State>) -> (&'static str, Value) {
     }
 }
 
-fn pod(is_ready: bool) -> Value {
+fn pod(state: &State) -> Value {
     let ports = json!([{"name": "web", "containerPort": 8080}]);
-    let ready = if is_ready { "True" } else { "False" };
+    let ready = if state.is_ready { "True" } else { "False" };
     json!({
-        "metadata": {"name": "app-0"},
+        "metadata": {"name": state.pod()},
         "spec": {"containers": [{"name": "c", "ports": ports}]},
         "status": {"conditions": [{"type": "Ready", "status": ready}]},
     })

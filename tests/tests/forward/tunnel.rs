@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use wharf_tests::content::Random;
+use wharf_tests::talk::until;
 
 use crate::api::Proxy;
 use crate::{PATIENCE, Running, World, echo, echoes, server};
@@ -47,6 +48,28 @@ fn where_there_is_no_tunnel_there_is_the_longer_way() -> Result<()> {
         ensure!(world.api.state().tunnels == 0, "{proxy:?}: a tunnel");
     }
     Ok(())
+}
+
+#[test]
+fn what_a_pod_has_not_heard_is_said_to_the_next_through_its_tunnel() -> Result<()> {
+    let world = World::new(&[(8080, echo()?)])?;
+    let forward = registry(&world, Proxy::Refuses)?;
+    world.api.state().refusals = usize::MAX;
+    let mut stream = forward.connect(0)?;
+    stream.write_all(b"said once")?;
+    let before = world.api.state().lookups;
+    until(PATIENCE, &true, || {
+        Ok(world.api.state().lookups > before + 2)
+    })?;
+    {
+        let mut state = world.api.state();
+        state.replaced += 1;
+        state.proxy = Proxy::Accepts;
+    }
+    let mut heard = [0; 9];
+    stream.read_exact(&mut heard)?;
+    ensure!(&heard == b"said once" && world.api.state().tunnels == 1);
+    echoes(&mut stream, "and more")
 }
 
 /// Only registries know of tunnels: nothing that it does not understand is said to a user's own program.
