@@ -7,14 +7,15 @@ mod tunnel;
 mod ways;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use wharf_tests::content::Random;
 use wharf_tests::{command, wharf};
 
 use api::Api;
@@ -162,10 +163,53 @@ fn echoes(stream: &mut TcpStream, line: &str) -> Result<()> {
     stream.write_all(line.as_bytes())?;
     let mut heard = vec![0; line.len()];
     stream.read_exact(&mut heard)?;
-    anyhow::ensure!(
+    ensure!(
         heard == line.as_bytes(),
         "{}",
         String::from_utf8_lossy(&heard)
     );
+    Ok(())
+}
+
+/// Sends some megabytes and reads them back.
+fn echoes_much(stream: &mut TcpStream) -> Result<()> {
+    let bytes = Random::new(7).bytes(5 << 20);
+    let mut sending = stream.try_clone()?;
+    std::thread::scope(|scope| {
+        // Beside the reading: whoever sent all before it reads would wait for itself.
+        let sent = scope.spawn(|| sending.write_all(&bytes));
+        let mut heard = vec![0; bytes.len()];
+        stream.read_exact(&mut heard)?;
+        ensure!(heard == bytes, "it says something else");
+        Ok(sent.join().map_err(|_| anyhow::anyhow!("panicked"))??)
+    })
+}
+
+/// Answers a word, but not at once.
+fn slow_to_answer() -> Result<SocketAddr> {
+    server(|mut stream| {
+        let mut line = [0; 6];
+        if stream.read_exact(&mut line).is_ok() {
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = stream.write_all(b"answer");
+        }
+    })
+}
+
+/// Says all that it has to say to [`slow_to_answer`], and is answered then.
+fn is_answered_after_its_end(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"please")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer == "answer", "{answer}");
+    Ok(())
+}
+
+/// Sends to somebody who does not read, until nothing more is taken.
+fn fill(stream: &mut TcpStream, byte: u8) -> Result<()> {
+    stream.set_write_timeout(Some(Duration::from_millis(100)))?;
+    let full = std::io::copy(&mut std::io::repeat(byte), stream);
+    ensure!(full.is_err(), "nobody reads, and everything was sent");
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! The short way to the registry, through the API server alone, and what is done where it is closed.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use wharf_tests::content::Random;
 use wharf_tests::talk::until;
 
 use crate::api::Proxy;
-use crate::{PATIENCE, Running, World, echo, echoes, server};
+use crate::{
+    PATIENCE, Running, World, echo, echoes, echoes_much, fill, is_answered_after_its_end, server,
+    slow_to_answer,
+};
 
 fn registry(world: &World, proxy: Proxy) -> Result<Running> {
     world.api.state().proxy = proxy;
@@ -20,17 +20,8 @@ fn registry(world: &World, proxy: Proxy) -> Result<Running> {
 fn every_byte_arrives_through_a_tunnel() -> Result<()> {
     let world = World::new(&[(8080, echo()?)])?;
     let forward = registry(&world, Proxy::Accepts)?;
-    let bytes = Random::new(7).bytes(5 << 20);
     for round in 1..=2 {
-        let mut stream = forward.connect(0)?;
-        let mut sending = stream.try_clone()?;
-        std::thread::scope(|scope| {
-            let sent = scope.spawn(|| sending.write_all(&bytes));
-            let mut heard = vec![0; bytes.len()];
-            stream.read_exact(&mut heard)?;
-            ensure!(heard == bytes, "it says something else");
-            Ok(sent.join().map_err(|_| anyhow::anyhow!("panicked"))??)
-        })?;
+        echoes_much(&mut forward.connect(0)?)?;
         ensure!(world.api.state().tunnels == round, "another way was taken");
     }
     Ok(())
@@ -85,22 +76,9 @@ fn other_services_are_asked_for_no_tunnel() -> Result<()> {
 
 #[test]
 fn who_has_said_everything_is_still_answered_through_a_tunnel() -> Result<()> {
-    let pod = server(|mut stream| {
-        let mut line = [0; 6];
-        if stream.read_exact(&mut line).is_ok() {
-            std::thread::sleep(Duration::from_millis(300));
-            let _ = stream.write_all(b"answer");
-        }
-    })?;
-    let world = World::new(&[(8080, pod)])?;
+    let world = World::new(&[(8080, slow_to_answer()?)])?;
     let forward = registry(&world, Proxy::Accepts)?;
-    let mut stream = forward.connect(0)?;
-    stream.write_all(b"please")?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(answer == "answer", "{answer}");
-    Ok(())
+    is_answered_after_its_end(&mut forward.connect(0)?)
 }
 
 /// Downloads and uploads that nobody reads: they wait, hold little, and nobody waits for them.
@@ -122,9 +100,7 @@ fn tunnels_that_stand_still_are_in_nobodys_way() -> Result<()> {
         let mut download = forward.connect(0)?;
         download.write_all(b"d")?;
         let mut upload = forward.connect(0)?;
-        upload.set_write_timeout(Some(Duration::from_millis(100)))?;
-        let full = std::io::copy(&mut std::io::repeat(b'u'), &mut upload);
-        ensure!(full.is_err(), "nobody reads, and everything was sent");
+        fill(&mut upload, b'u')?;
         still.extend([download, upload]);
     }
     let kib = wharf_tests::wharf::kib(forward.child.id(), "VmHWM")?;

@@ -1,36 +1,27 @@
 //! What happens to connections.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use wharf_tests::content::Random;
+use anyhow::{Context, Result, ensure};
 use wharf_tests::http::{Connection, Request};
 use wharf_tests::localhost;
 use wharf_tests::talk::until;
 
 use crate::api::Api;
-use crate::{PATIENCE, Running, World, connect, echo, echoes, server};
+use crate::{
+    PATIENCE, Running, World, connect, echo, echoes, echoes_much, fill, is_answered_after_its_end,
+    server, slow_to_answer,
+};
 
 #[test]
 fn every_byte_arrives_in_both_families() -> Result<()> {
     let world = World::new(&[(8080, echo()?), (90, echo()?)])?;
     let forward = Running::start(&world, &["app", ":http", ":90"])?;
     ensure!(forward.addresses(0)?.len() == localhost::addresses().len());
-    let bytes = Random::new(7).bytes(5 << 20);
     for address in [forward.addresses(0)?, forward.addresses(1)?].concat() {
-        let mut stream = connect(address)?;
-        let mut sending = stream.try_clone()?;
-        std::thread::scope(|scope| {
-            // Beside the reading: whoever sent all before it reads would wait for itself.
-            let sent = scope.spawn(|| sending.write_all(&bytes));
-            let mut heard = vec![0; bytes.len()];
-            stream.read_exact(&mut heard)?;
-            ensure!(heard == bytes, "{address} says something else");
-            Ok(sent.join().map_err(|_| anyhow::anyhow!("panicked"))??)
-        })?;
+        echoes_much(&mut connect(address)?).with_context(|| address.to_string())?;
     }
     Ok(())
 }
@@ -49,9 +40,7 @@ fn transfers_that_stand_still_are_in_nobodys_way() -> Result<()> {
     for _ in 0..12 {
         still.push(forward.connect(1)?);
         let mut upload = pod.connect(0)?;
-        upload.set_write_timeout(Some(Duration::from_millis(100)))?;
-        let full = std::io::copy(&mut std::io::repeat(b'x'), &mut upload);
-        ensure!(full.is_err(), "nobody reads, and everything was sent");
+        fill(&mut upload, b'x')?;
         still.push(upload);
     }
     for _ in 0..3 {
@@ -130,22 +119,9 @@ fn a_cluster_that_moved_is_found_again() -> Result<()> {
 
 #[test]
 fn who_has_said_everything_is_still_answered() -> Result<()> {
-    let pod = server(|mut stream| {
-        let mut line = [0; 6];
-        if stream.read_exact(&mut line).is_ok() {
-            std::thread::sleep(Duration::from_millis(300));
-            let _ = stream.write_all(b"answer");
-        }
-    })?;
-    let world = World::new(&[(8080, pod)])?;
+    let world = World::new(&[(8080, slow_to_answer()?)])?;
     let forward = Running::start(&world, &["app", ":80"])?;
-    let mut stream = forward.connect(0)?;
-    stream.write_all(b"please")?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(answer == "answer", "{answer}");
-    Ok(())
+    is_answered_after_its_end(&mut forward.connect(0)?)
 }
 
 #[test]
