@@ -53,12 +53,25 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
 /// # Errors
 /// It does not run, or there is no such figure.
 pub fn kib(process: u32, what: &str) -> Result<u64> {
+    let said = status(process, what)?;
+    let figure = said
+        .split(' ')
+        .next()
+        .and_then(|figure| figure.parse().ok());
+    figure.with_context(|| format!("{what} is {said}"))
+}
+
+/// What the system says of a process under a name, such as `SigCgt`.
+///
+/// # Errors
+/// It does not run, or there is no such name.
+pub fn status(process: u32, what: &str) -> Result<String> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(what));
-    let figure = line.and_then(|line| line.trim_matches([':', '\t', ' ']).split(' ').next());
-    figure
-        .and_then(|figure| figure.parse().ok())
-        .with_context(|| format!("no {what} in {status}"))
+    let said = status
+        .lines()
+        .find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let said = said.with_context(|| format!("no {what} in {status}"))?;
+    Ok(said.trim().to_owned())
 }
 
 /// Cargo, the one that runs us where one does.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
-use wharf_tests::wharf::Server;
+use wharf_tests::talk::until;
+use wharf_tests::wharf::{self, Server};
 
 use crate::{PATIENCE, Started, fails, get, push, wharf_serve};
 
@@ -86,6 +87,7 @@ fn a_second_server_may_wait_for_the_first_to_leave() -> Result<()> {
     );
     // Whoever waits can be called off.
     let mut third = third;
+    until(PATIENCE, &true, || catches_sigterm(third.child.id()))?;
     third.signal(Signal::TERM)?;
     third.ends_well()?;
 
@@ -98,6 +100,12 @@ fn a_second_server_may_wait_for_the_first_to_leave() -> Result<()> {
         "{said}"
     );
     Ok(())
+}
+
+/// Whether a process does more at SIGTERM than die of it: it needs a moment from its start to that.
+fn catches_sigterm(process: u32) -> Result<bool> {
+    let caught = u64::from_str_radix(&wharf::status(process, "SigCgt")?, 16)?;
+    Ok(caught >> (Signal::TERM.as_raw() - 1) & 1 == 1)
 }
 
 #[test]
