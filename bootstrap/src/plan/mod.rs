@@ -183,7 +183,7 @@ fn is_of_a_node(path: &Path) -> bool {
 }
 
 fn fresh(desired: &Desired, remembered: Remembered, mut steps: Vec<Step>) -> Plan {
-    steps.extend([Step::CreateCluster, Step::WaitForNodes]);
+    steps.push(Step::CreateCluster);
     if desired.image.is_none() {
         steps.push(Step::ImportImage(Nodes::All));
     }

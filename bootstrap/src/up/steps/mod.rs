@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use wharf_registry::client::Client;
 use wharf_registry::oci::{Name, Reference};
@@ -44,6 +45,7 @@ pub(super) struct Run<'a> {
     home: &'a Home,
     architecture: String,
     binary: Option<NodeBinary>,
+    packing: Option<JoinHandle<anyhow::Result<Image>>>,
     packed: Option<Image>,
     kube: Option<Kube>,
 }
@@ -70,6 +72,7 @@ impl<'a> Run<'a> {
             home,
             architecture,
             binary,
+            packing: None,
             packed: None,
             kube: None,
         }
@@ -102,6 +105,7 @@ impl<'a> Run<'a> {
     /// - after it: the intent, and perhaps nodes younger than it, which the next run deletes and makes anew;
     /// - after the record: a whole cluster, which the next run goes on with.
     async fn create_cluster(&mut self) -> anyhow::Result<()> {
+        self.begin_packing();
         if self.plan.entrance() == Entrance::Door {
             // One that is left of a cluster that was deleted without wharf has the port, and keeps the network.
             door::remove(self.docker()?, &door::name(self.name)).await?;
@@ -276,25 +280,22 @@ impl<'a> Run<'a> {
 
     async fn wait_for_nodes(&mut self) -> anyhow::Result<()> {
         let kube = self.kube().await?;
-        wait_until(
-            &kube,
-            Condition::NodesReady(self.plan.nodes.into()),
-            self.args.wait,
-        )
-        .await?;
-        // The engine's architecture was a guess, the nodes' own is not.
-        let architecture = kube
-            .nodes()
-            .await?
-            .into_iter()
-            .next()
-            .map(|node| node.architecture);
+        let are_ready = Condition::NodesReady(self.plan.nodes.into());
+        wait_until(&kube, are_ready, self.args.wait).await?;
+        self.learn_architecture().await
+    }
+
+    /// The engine's architecture was a guess, the nodes' own is not.
+    async fn learn_architecture(&mut self) -> anyhow::Result<()> {
+        let nodes = self.kube().await?.nodes().await?;
+        let architecture = nodes.into_iter().next().map(|node| node.architecture);
         if let Some(architecture) =
             architecture.filter(|architecture| *architecture != self.architecture)
         {
             if self.binary.is_some() {
                 self.binary =
                     Some(NodeBinary::read(self.args.node_binary.clone(), &architecture).await?);
+                self.packing = None;
             }
             self.architecture = architecture;
         }
@@ -302,6 +303,7 @@ impl<'a> Run<'a> {
     }
 
     async fn import_image(&mut self, nodes: &Nodes) -> anyhow::Result<()> {
+        self.learn_architecture().await?;
         let name = self.image_name()?;
         let mut without = Vec::new();
         for node in self.names(nodes).await? {
@@ -377,6 +379,7 @@ impl<'a> Run<'a> {
     }
 
     async fn prove(&mut self) -> anyhow::Result<()> {
+        self.learn_architecture().await?;
         let kube = self.kube().await?;
         let proof = prove::Proof {
             cluster: self.cluster,
@@ -403,13 +406,24 @@ impl<'a> Run<'a> {
         Ok(kube)
     }
 
+    /// Begins to pack the image beside what comes first, unless it is the user's own.
+    fn begin_packing(&mut self) {
+        if self.packing.is_none()
+            && let Some(binary) = self.binary.clone()
+        {
+            let architecture = self.architecture.clone();
+            let packing = async move { binary.pack(&architecture).await };
+            self.packing = Some(tokio::spawn(packing));
+        }
+    }
+
     async fn packed(&mut self) -> anyhow::Result<&Image> {
         if self.packed.is_none() {
-            let binary = self
-                .binary
-                .as_ref()
-                .context("the image is the user's own: there is nothing to pack")?;
-            self.packed = Some(binary.pack(&self.architecture).await?);
+            self.begin_packing();
+            let packing = self.packing.take();
+            let packing =
+                packing.context("the image is the user's own: there is nothing to pack")?;
+            self.packed = Some(packing.await??);
         }
         self.packed.as_ref().context("the image was packed")
     }
