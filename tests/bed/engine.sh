@@ -43,6 +43,17 @@ containerd /var/run/docker/containerd/containerd.pid
 FILES
 }
 
+# An engine whose data was deleted leaves rules for bridges that are gone. On the next bridge of the same subnet they would give every
+# neighbour the gateway's address.
+forget_lost_bridges() {
+  local rule bridge
+  iptables --table nat --list-rules POSTROUTING | awk '/ ! -o br-[0-9a-f]+ -j MASQUERADE$/' | while read -r _ rule; do
+    bridge=${rule#* ! -o }
+    # shellcheck disable=SC2086 # a rule is many words
+    [ -e "/sys/class/net/${bridge%% *}" ] || iptables --table nat --delete $rule
+  done
+}
+
 # answers WITHIN: whether the engine answers within so many seconds. Not `docker version`, which answers while every question about a
 # container still hangs.
 answers() {
@@ -72,6 +83,7 @@ start_engine() {
     systemctl start docker
   else
     forget_the_dead
+    forget_lost_bridges
     # A session of its own, and none of our descriptors: neither the end of this script nor Ctrl-C in it stops the engine, and nobody
     # waits for a pipe that it would hold open.
     setsid dockerd >"$WHARF_BED/log/dockerd.log" 2>&1 </dev/null 3>&- &
