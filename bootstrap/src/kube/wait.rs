@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Kube;
 use super::forward::serves;
+use crate::environment::now;
 use crate::exit::Code;
 use crate::names::{NAMESPACE, REGISTRY, RELAY};
 
@@ -26,6 +27,8 @@ const PULL_PROBLEMS: [&str; 4] = [
     "InvalidImageName",
     "ErrImageNeverPull",
 ];
+/// Seconds for which an answer counts: as long as a relay stays ready that is not answered any more.
+const NEWS: i64 = 30;
 /// Lines of a failing container's log that are worth repeating.
 const LOG_LINES: i64 = 5;
 
@@ -135,9 +138,8 @@ impl Kube {
                 let wanted = status.desired_number_scheduled;
                 let is_done = status.observed_generation >= generation
                     && wanted > 0
-                    && status.updated_number_scheduled == Some(wanted)
-                    && status.number_ready == wanted;
-                // One that is going is counted as ready until it has gone.
+                    && status.updated_number_scheduled == Some(wanted);
+                // Not the number that is ready: one that is going counts until it has gone, and one that has just come does not yet.
                 let staying = match is_done {
                     true => i32::try_from(self.relayed_nodes().await?.len())?,
                     false => status.number_ready,
@@ -171,10 +173,10 @@ impl Kube {
         }
     }
 
-    /// The nodes whose relay is ready.
+    /// The nodes whose relay reaches the registry.
     pub(crate) async fn relayed_nodes(&self) -> anyhow::Result<BTreeSet<String>> {
-        let ready = self.pods("relay").await?.into_iter().filter(serves);
-        Ok(ready
+        let relays = self.pods("relay").await?.into_iter().filter(relays);
+        Ok(relays
             .filter_map(|pod| pod.spec.and_then(|spec| spec.node_name))
             .collect())
     }
@@ -250,6 +252,28 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
         all.iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
     })
+}
+
+/// Whether a relay reaches the registry: it is ready, or its startup probe, which asks the same, has just been answered. A kubelet that was
+/// started lately lets up to a period of the other probe pass before it asks again.
+fn relays(pod: &Pod) -> bool {
+    let stays = pod.metadata.deletion_timestamp.is_none();
+    serves(pod) || (stays && has_just_started(pod, now()))
+}
+
+/// Whether every container has passed its startup probe, and runs for less than [`NEWS`].
+fn has_just_started(pod: &Pod, now: i64) -> bool {
+    let containers = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.container_statuses.as_ref());
+    let has = |container: &ContainerStatus| {
+        let running = container.state.as_ref().and_then(|s| s.running.as_ref());
+        let since = running.and_then(|running| running.started_at.as_ref());
+        container.started == Some(true)
+            && since.is_some_and(|since| now - since.0.as_second() < NEWS)
+    };
+    containers.is_some_and(|all| !all.is_empty() && all.iter().all(has))
 }
 
 fn has_succeeded(pod: &Pod) -> bool {
@@ -352,5 +376,20 @@ mod tests {
             json!({"conditions": [{"type": "Ready", "status": "False"}]})
         )));
         assert!(has_succeeded(&pod(json!({"phase": "Succeeded"}))));
+    }
+
+    #[test]
+    fn a_relay_that_was_just_answered_relays() {
+        let relay = |started: bool| {
+            pod(json!({"containerStatuses": [{
+                "name": "relay", "image": "", "imageID": "", "ready": false, "restartCount": 0, "started": started,
+                "state": {"running": {"startedAt": "1970-01-01T00:01:00Z"}},
+            }]}))
+        };
+        assert!(has_just_started(&relay(true), 60) && has_just_started(&relay(true), 89));
+        assert!(!has_just_started(&relay(true), 90) && !has_just_started(&relay(false), 61));
+        assert!(!has_just_started(&pod(json!({})), 60));
+        // By now it is long ago.
+        assert!(!relays(&relay(true)));
     }
 }

@@ -67,19 +67,22 @@ impl Proof<'_> {
 
     /// What is left behind does no harm, so that nothing here may fail the proof.
     async fn clean_up(&self, repository: &str, name: &Name, image: &Image) {
-        if let Ok(like) = probe_pod("any", "any", "any") {
-            let _ = self.kube.delete_labelled(&like, PROBES).await;
-        }
-        let _ = self
-            .client
-            .delete_manifest(name, &Reference::Digest(image.manifest.digest.clone()))
-            .await;
-        if let Ok(nodes) = self.cluster.nodes().await {
-            join_all(nodes.iter().map(|node| {
-                nodes::remove_image(self.cluster, &node.name, repository, &image.config.digest)
-            }))
-            .await;
-        }
+        let pods = async {
+            if let Ok(like) = probe_pod("any", "any", "any") {
+                let _ = self.kube.delete_labelled(&like, PROBES).await;
+            }
+        };
+        let digest = Reference::Digest(image.manifest.digest.clone());
+        let manifest = self.client.delete_manifest(name, &digest);
+        let images = async {
+            if let Ok(nodes) = self.cluster.nodes().await {
+                join_all(nodes.iter().map(|node| {
+                    nodes::remove_image(self.cluster, &node.name, repository, &image.config.digest)
+                }))
+                .await;
+            }
+        };
+        let _ = tokio::join!(pods, manifest, images);
     }
 }
 
