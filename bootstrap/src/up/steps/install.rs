@@ -40,8 +40,7 @@ impl Run<'_> {
             .await?;
         self.remember_image()?;
         // New nodes are getting ready meanwhile.
-        let nodes = Condition::NodesReady(self.plan.nodes.into());
-        wait_until(&kube, nodes, self.args.wait).await?;
+        self.wait_for_nodes().await?;
         let ready = wait_until(&kube, Condition::RegistryReady, self.args.wait).await;
         ready.map_err(|error| match self.plan.storage {
             Storage::Pvc => error.context("the registry waits for its volume, perhaps: where the cluster makes none by itself, --storage host:DIR has a directory of a node instead"),

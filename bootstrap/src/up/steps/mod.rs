@@ -379,7 +379,6 @@ impl<'a> Run<'a> {
     }
 
     async fn prove(&mut self) -> anyhow::Result<()> {
-        self.learn_architecture().await?;
         let kube = self.kube().await?;
         let proof = prove::Proof {
             cluster: self.cluster,
