@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -108,6 +109,15 @@ impl Docker {
         let mut containers: Vec<Container> = listed.into_iter().map(Container::from).collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
+    }
+
+    /// Where a running container listens that publishes a port of this machine's, on a network of the engine's.
+    pub(crate) async fn behind(&self, port: u16) -> anyhow::Result<Option<SocketAddr>> {
+        let listed = self.api.list_containers(None).await;
+        let listed = listed.context("listing containers")?;
+        Ok(listed
+            .iter()
+            .find_map(|container| listens_behind(container, port)))
     }
 
     /// Starts a container that has stopped.
@@ -267,6 +277,18 @@ impl From<ContainerSummary> for Container {
             published,
         }
     }
+}
+
+/// Where a container listens that publishes this port.
+fn listens_behind(container: &ContainerSummary, port: u16) -> Option<SocketAddr> {
+    let ports = container.ports.as_deref()?;
+    let listens = ports.iter().find(|has| has.public_port == Some(port))?;
+    let networks = container.network_settings.as_ref()?.networks.as_ref()?;
+    let address = |text: &String| text.parse::<IpAddr>().ok();
+    let ip = networks
+        .values()
+        .find_map(|network| network.ip_address.as_ref().and_then(address))?;
+    Some(SocketAddr::new(ip, listens.private_port))
 }
 
 async fn open(host: &str) -> anyhow::Result<bollard::Docker> {

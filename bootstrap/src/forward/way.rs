@@ -32,7 +32,7 @@ struct Inner {
 impl Cluster {
     /// Reads the kubeconfig. Nobody is asked yet.
     pub(super) async fn of_context(context: &str) -> anyhow::Result<Self> {
-        let kube = Kube::of_context(context).await?;
+        let kube = Kube::past_docker(context).await?;
         Ok(Self(Arc::new(Inner {
             context: context.to_owned(),
             now: Mutex::new((kube, Instant::now())),
@@ -52,7 +52,7 @@ impl Cluster {
             }
             now.1 = Instant::now();
         }
-        if let Ok(kube) = Kube::of_context(&self.0.context).await {
+        if let Ok(kube) = Kube::past_docker(&self.0.context).await {
             lock(&self.0.now).0 = kube;
         }
     }

@@ -1,6 +1,7 @@
 //! The cluster's API: what is applied to it, and waiting until it is true.
 
 mod apply;
+mod behind;
 mod forward;
 mod leaving;
 mod manifests;
@@ -70,45 +71,25 @@ impl Kube {
     pub(crate) async fn connect(kubeconfig: &str) -> anyhow::Result<Self> {
         let kubeconfig =
             Kubeconfig::from_yaml(kubeconfig).context("reading the cluster's kubeconfig")?;
-        Self::with(kubeconfig, KubeConfigOptions::default()).await
+        let config = config(kubeconfig, KubeConfigOptions::default()).await?;
+        Self::of(config, None)
     }
 
     /// Connects by a context of the user's own kubeconfig.
     pub(crate) async fn of_context(context: &str) -> anyhow::Result<Self> {
-        let kubeconfig = Kubeconfig::read().map_err(|error| {
-            Code::Prerequisite.error(format!(
-                "the kubeconfig cannot be read ({error}): name one with KUBECONFIG, in which there is a context {context}"
-            ))
-        })?;
-        if !kubeconfig
-            .contexts
-            .iter()
-            .any(|named| named.name == context)
-        {
-            let has: Vec<&str> = kubeconfig
-                .contexts
-                .iter()
-                .map(|c| c.name.as_str())
-                .collect();
-            return Err(Code::NotFound.error(format!(
-                "the kubeconfig has no context {context}: name one with --context (it has: {})",
-                has.join(", ")
-            )));
-        }
-        let options = KubeConfigOptions {
-            context: Some(context.to_owned()),
-            ..KubeConfigOptions::default()
-        };
-        Self::with(kubeconfig, options).await
+        Self::of(config_of(context).await?, None)
     }
 
-    async fn with(kubeconfig: Kubeconfig, options: KubeConfigOptions) -> anyhow::Result<Self> {
-        // Someone else may have installed one before; it is the same.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let config = config.context("reading the cluster's kubeconfig")?;
+    /// The same for whoever moves much: past Docker's proxy, where there is one on the way.
+    pub(crate) async fn past_docker(context: &str) -> anyhow::Result<Self> {
+        let config = config_of(context).await?;
+        let container = behind::published(&config.cluster_url).await;
+        Self::of(config, container)
+    }
+
+    fn of(config: Config, container: Option<SocketAddr>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: client(config)?,
+            client: client(config, container)?,
         })
     }
 
@@ -220,8 +201,45 @@ impl From<Node> for ClusterNode {
     }
 }
 
-/// A client like kube's own, but for the resolver (decision 001).
-fn client(config: Config) -> anyhow::Result<Client> {
+/// What a context of the user's own kubeconfig says.
+async fn config_of(context: &str) -> anyhow::Result<Config> {
+    let kubeconfig = Kubeconfig::read().map_err(|error| {
+        Code::Prerequisite.error(format!(
+            "the kubeconfig cannot be read ({error}): name one with KUBECONFIG, in which there is a context {context}"
+        ))
+    })?;
+    if !kubeconfig
+        .contexts
+        .iter()
+        .any(|named| named.name == context)
+    {
+        let has: Vec<&str> = kubeconfig
+            .contexts
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        return Err(Code::NotFound.error(format!(
+            "the kubeconfig has no context {context}: name one with --context (it has: {})",
+            has.join(", ")
+        )));
+    }
+    let options = KubeConfigOptions {
+        context: Some(context.to_owned()),
+        ..KubeConfigOptions::default()
+    };
+    config(kubeconfig, options).await
+}
+
+async fn config(kubeconfig: Kubeconfig, options: KubeConfigOptions) -> anyhow::Result<Config> {
+    // Someone else may have installed one before; it is the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .context("reading the cluster's kubeconfig")
+}
+
+/// A client like kube's own, but for the resolver (decision 001) and a container's address to try first.
+fn client(config: Config, container: Option<SocketAddr>) -> anyhow::Result<Client> {
     let mut http = HttpConnector::new_with_resolver(Resolver);
     http.enforce_http(false);
     http.set_connect_timeout(config.connect_timeout);
@@ -230,7 +248,7 @@ fn client(config: Config) -> anyhow::Result<Client> {
     http.set_keepalive_interval(Some(KEEPALIVE));
     http.set_keepalive_retries(Some(4));
     let https = config
-        .rustls_https_connector_with_connector(wide::Wide(http))
+        .rustls_https_connector_with_connector(wide::Wide(behind::Behind::new(http, container)))
         .context("setting up TLS for the cluster's API")?;
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

@@ -1,7 +1,8 @@
 //! `wharf forward` through a real API server, kubelet and container runtime.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -38,7 +39,8 @@ pub(crate) fn to_the_registry(world: &World) -> Result<()> {
         taken.status.code() == Some(6) && taken.stderr.contains(&owner),
         "{taken:?}"
     );
-    let port = port(&start(world, &[":5000"])?)?;
+    let started = start(world, &[":5000"])?;
+    let port = port(&started)?;
     let direct = world.get_everywhere("/healthz")?.swap_remove(0);
     for ip in localhost::addresses() {
         let forwarded = get(SocketAddr::new(ip, port), "/healthz")?;
@@ -48,7 +50,38 @@ pub(crate) fn to_the_registry(world: &World) -> Result<()> {
     let mut hello = Connection::open(SocketAddr::new(localhost::addresses()[0], port))?;
     hello.write(b"\x16\x03\x01\x00\x05hello")?;
     ensure!(hello.read_head()?.status == 400);
+    it_goes_past_dockers_proxy(world, started["pid"].as_u64().context("no pid")?)?;
     the_registry_is_well(world)
+}
+
+/// The API server is published on a loopback, and the forward is connected to its container.
+fn it_goes_past_dockers_proxy(world: &World, pid: u64) -> Result<()> {
+    let format = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let inspect = ["container", "inspect", format, &world.nodes()?[0]];
+    let ip: Ipv4Addr = world.docker(&inspect)?.trim().parse()?;
+    let api = SocketAddr::from((ip, 6443));
+    let peers = peers(pid)?;
+    ensure!(peers.contains(&api), "it talks to {peers:?}, not to {api}");
+    Ok(())
+}
+
+/// Whom a process talks to over IPv4.
+fn peers(pid: u64) -> Result<Vec<SocketAddr>> {
+    let sockets: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))?
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
+    let peer = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let inode = format!("{}]", fields.get(9)?);
+        let (ip, port) = fields.get(2)?.split_once(':')?;
+        // As the machine has the address in its memory.
+        let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
+        let peer = SocketAddr::from((ip, u16::from_str_radix(port, 16).ok()?));
+        sockets.contains(&inode).then_some(peer)
+    };
+    Ok(table.lines().filter_map(peer).collect())
 }
 
 /// What the whole is about: uploads that are given up, downloads that nobody reads, pods that go. All the while a push
