@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Bed, lock, open_lock};
 use crate::command::{self, say};
+use crate::talk::until;
 use crate::wharf;
 
 /// What every name of the tests begins with; nothing else is ever removed.
@@ -190,6 +191,34 @@ impl Cluster {
         let mut nodes: Vec<_> = listed.lines().map(str::to_owned).collect();
         nodes.sort();
         Ok(nodes)
+    }
+
+    /// What the engine says of each node.
+    ///
+    /// # Errors
+    /// Docker does not answer.
+    pub fn inspected(&self, format: &str) -> Result<Vec<String>> {
+        let nodes = self.nodes()?;
+        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
+        let inspect = ["container", "inspect", "--format", format];
+        let said = self.docker(&[&inspect[..], &nodes].concat())?;
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits until the engine runs each node in another process than one of these.
+    ///
+    /// # Errors
+    /// It does not within a minute.
+    pub fn are_started_anew(&self, before: &[String]) -> Result<()> {
+        let are_anew = || -> Result<bool> {
+            let now = self.inspected("{{.State.Running}} {{.State.Pid}}")?;
+            let is_anew = |line: &String| {
+                let pid = line.strip_prefix("true ");
+                pid.is_some_and(|pid| !before.iter().any(|old| old == pid))
+            };
+            Ok(now.iter().all(is_anew))
+        };
+        until(Duration::from_secs(60), &true, are_anew).context("the engine starts them again")
     }
 
     /// What `wharf` says that must succeed.

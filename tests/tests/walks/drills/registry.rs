@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::world::World;
+use super::world::World;
 
 /// As the cluster's own autoscalers and operators do it.
 pub(crate) fn evicted(world: &World) -> Result<()> {

@@ -35,8 +35,7 @@ struct World {
     before: Shape,
 }
 
-#[test]
-fn a_cluster_of_somebody_else() -> Result<()> {
+pub(super) fn walk_through() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
     let cluster = Cluster::reserve(&bed, "adopt")?;
     let port = free_port(5210..5290)?;
@@ -156,7 +155,9 @@ fn restarted(world: &World) -> Result<()> {
     let (door, nodes) = (world.cluster.container("wharf"), world.cluster.nodes()?);
     world.cluster.docker(&["restart", "--time", "2", &door])?;
     until(LONG, &200, || Ok(world.get("/").unwrap_or(0)))?;
-    world.cluster.docker(&["restart", &nodes[0]])?;
+    world
+        .cluster
+        .docker(&["restart", "--time", "2", &nodes[0]])?;
     until(LONG, &200, || Ok(world.get("/").unwrap_or(0)))?;
     until(LONG, &true, || {
         let status = command::finish(&mut world.cluster.wharf(&["status"])?, LONG)?;

@@ -17,7 +17,7 @@ use wharf_tests::walk::{Step, walk};
 
 use world::World;
 
-const STEPS: [Step<World>; 12] = [
+const STEPS: [Step<World>; 11] = [
     (
         "`up` was killed in each of its steps, and is completed by the next one",
         killed::up_from_nothing,
@@ -35,7 +35,6 @@ const STEPS: [Step<World>; 12] = [
         "`up` was killed in each step of a repair",
         killed::up_in_a_repair,
     ),
-    ("the engine was restarted", nodes::engine_restarted),
     ("a node has lost its images", images::wiped),
     (
         "`down` was killed in each of its steps, and `up` makes the cluster anew",
@@ -47,8 +46,7 @@ const STEPS: [Step<World>; 12] = [
     ),
 ];
 
-#[test]
-fn a_cluster_that_is_used() -> Result<()> {
+pub(super) fn walk_through() -> Result<()> {
     let bed = Bed::ensure_with(&[Tool::Kind, Tool::Kubectl])?;
     let world = World::new(bed)?;
     say(&format!("drills: WHARF_SEED={}", world.seed()));

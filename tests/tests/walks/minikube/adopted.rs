@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use wharf_tests::bed::NodeRuntime;
 use wharf_tests::example::{self, Shape};
 
-use crate::world::World;
+use super::world::World;
 
 pub(crate) fn adopted(world: &World) -> Result<()> {
     let start = ["start", "--driver=docker", "--container-runtime=docker"];

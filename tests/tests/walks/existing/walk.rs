@@ -7,7 +7,7 @@ use wharf_tests::example;
 use wharf_tests::localhost::is_free;
 use wharf_tests::talk::until;
 
-use crate::world::{LONG, World};
+use super::world::{LONG, World};
 
 /// Where containerd looks for what a registry's name means.
 const HOSTS: &str = "/etc/containerd/certs.d";

@@ -37,6 +37,8 @@ impl World {
         let mut create = cluster.command("kind");
         create.args(["create", "cluster", "--name", cluster.name(), "--config"]);
         create.arg(&config).args(["--wait", "120s"]);
+        // One of their own: a node elsewhere that is restarted meanwhile has its address still.
+        create.env("KIND_EXPERIMENTAL_DOCKER_NETWORK", cluster.name());
         if let Some(image) = bed.node_image() {
             create.args(["--image", image]);
         }

@@ -42,8 +42,7 @@ const STEPS: [Step<World>; 14] = [
     ),
 ];
 
-#[test]
-fn a_cluster_by_its_kubeconfig_alone() -> Result<()> {
+pub(super) fn walk_through() -> Result<()> {
     let world = World::new()?;
     walk(&world.cluster, &world, &STEPS)
 }

@@ -10,7 +10,7 @@ use wharf_tests::is_long;
 use wharf_tests::steps::{Killed, Moment, Run, planned};
 use wharf_tests::traces;
 
-use crate::world::{LONG, World};
+use super::world::{LONG, World};
 
 /// The steps in whose middle there is no whole cluster: the next run makes it anew, which takes longer than everything else. Those moments
 /// are for the long run, and for the suite `cluster`.

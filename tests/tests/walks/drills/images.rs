@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use wharf_tests::command;
 
-use crate::world::World;
+use super::world::World;
 
 /// No image of wharf is to be had from outside, so this takes a command: `wharf status` names the node as long as everything still
 /// runs, and `wharf up` helps.
@@ -37,6 +37,6 @@ pub(crate) fn wiped(world: &World) -> Result<()> {
         &of_worker,
     ];
     world.cluster.kubectl(&delete)?;
-    command::output(&mut world.cluster.wharf(&["up"])?, crate::world::LONG)?;
+    command::output(&mut world.cluster.wharf(&["up"])?, super::world::LONG)?;
     world.works()
 }

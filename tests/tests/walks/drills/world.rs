@@ -83,17 +83,9 @@ impl World {
         Ok(command)
     }
 
-    /// Restarts the engine, if it is the tests' own.
-    pub(crate) fn restart_engine(&self) -> Result<bool> {
-        self.bed.restart_engine()
-    }
-
     /// What the nodes are as containers.
     pub(crate) fn identities(&self) -> Result<String> {
-        let nodes = self.cluster.nodes()?;
-        let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-        let inspect = ["container", "inspect", "--format", "{{.Id}}"];
-        self.cluster.docker(&[&inspect[..], &nodes].concat())
+        Ok(self.cluster.inspected("{{.Id}}")?.join("\n"))
     }
 
     /// Whether the host remembers the cluster to be so far.

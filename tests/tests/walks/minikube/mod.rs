@@ -9,8 +9,7 @@ use anyhow::Result;
 use wharf_tests::walk::{Step, walk};
 use world::World;
 
-#[test]
-fn a_cluster_that_wharf_makes() -> Result<()> {
+pub(super) fn made() -> Result<()> {
     in_order(
         &World::new("minikube-made", 5291..5330)?,
         &[
@@ -26,8 +25,7 @@ fn a_cluster_that_wharf_makes() -> Result<()> {
     )
 }
 
-#[test]
-fn a_cluster_of_somebody_else() -> Result<()> {
+pub(super) fn adopted() -> Result<()> {
     in_order(
         &World::new("minikube-adopt", 5330..5370)?,
         &[

@@ -1,12 +1,10 @@
 //! Nodes that stop, and come again.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use wharf_tests::command::say;
-use wharf_tests::talk::until;
+use wharf_tests::is_long;
 
-use crate::world::World;
+use super::world::World;
 
 pub(crate) fn worker_restarted(world: &World) -> Result<()> {
     let nodes = world.cluster.nodes()?;
@@ -42,10 +40,17 @@ fn restart(world: &World, node: &str) -> Result<()> {
 }
 
 /// What a machine that loses its power does to nodes: their first processes are gone at the same moment, and the engine starts the containers
-/// again by the restart policy that kind gave them.
+/// again by the restart policy that kind gave them. In the long run: an engine that is restarted ends them all as well (suite
+/// `engine`).
 pub(crate) fn died_at_once(world: &World) -> Result<()> {
-    let before = inspected(world, "{{.State.Pid}}")?;
-    let image = inspected(world, "{{.Image}}")?;
+    if !is_long() {
+        say(
+            "drills: the nodes die at once with WHARF_LONG=1; here the engine ends them, when it is restarted",
+        );
+        return Ok(());
+    }
+    let before = world.cluster.inspected("{{.State.Pid}}")?;
+    let image = world.cluster.inspected("{{.Image}}")?;
     // Not `docker kill`: a container that was stopped by somebody is not started again. Nobody in a container can kill its first process,
     // and nobody outside need be root: so it is done from a container that sees all processes.
     let kill = [
@@ -60,40 +65,6 @@ pub(crate) fn died_at_once(world: &World) -> Result<()> {
     world
         .cluster
         .docker(&[&kill[..], &image, &processes].concat())?;
-    are_started_anew(world, &before)?;
+    world.cluster.are_started_anew(&before)?;
     world.works()
-}
-
-/// The engine stops all nodes, and starts them when it has made its network, proxies and rules anew. By the policy that kind gives them
-/// (`on-failure:1`) it does so once after somebody has started them, as `up` has done before this.
-pub(crate) fn engine_restarted(world: &World) -> Result<()> {
-    let before = inspected(world, "{{.State.Pid}}")?;
-    if !world.restart_engine()? {
-        say("drills: the engine is not the tests' own, and was not restarted");
-        return Ok(());
-    }
-    are_started_anew(world, &before)?;
-    world.works()
-}
-
-/// What the engine says of each node.
-fn inspected(world: &World, format: &str) -> Result<Vec<String>> {
-    let nodes = world.cluster.nodes()?;
-    let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-    let inspect = ["container", "inspect", "--format", format];
-    let said = world.cluster.docker(&[&inspect[..], &nodes].concat())?;
-    Ok(said.lines().map(str::to_owned).collect())
-}
-
-/// Waits until each node runs in another process than one of these.
-fn are_started_anew(world: &World, before: &[String]) -> Result<()> {
-    let are_anew = || -> Result<bool> {
-        let now = inspected(world, "{{.State.Running}} {{.State.Pid}}")?;
-        let is_anew = |line: &String| {
-            let pid = line.strip_prefix("true ");
-            pid.is_some_and(|pid| !before.iter().any(|old| old == pid))
-        };
-        Ok(now.iter().all(is_anew))
-    };
-    until(Duration::from_secs(60), &true, are_anew).context("the engine starts them again")
 }

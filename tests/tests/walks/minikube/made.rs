@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use wharf_tests::example;
 
-use crate::world::World;
+use super::world::World;
 
 pub(crate) fn made(world: &World) -> Result<()> {
     let (port, data) = (world.port.to_string(), world.data().display().to_string());
