@@ -9,7 +9,9 @@ use anyhow::{Context, bail};
 use bollard::API_DEFAULT_VERSION;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, ExecConfig};
+use bollard::models::{
+    ContainerSummary, ContainerSummaryStateEnum, ExecConfig, PortSummary, PortSummaryTypeEnum,
+};
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, StartContainerOptions,
 };
@@ -279,12 +281,21 @@ impl From<ContainerSummary> for Container {
     }
 }
 
-/// Where a container listens that publishes this port.
+/// Where a container listens that publishes this port on a loopback.
 fn listens_behind(container: &ContainerSummary, port: u16) -> Option<SocketAddr> {
-    let ports = container.ports.as_deref()?;
-    let listens = ports.iter().find(|has| has.public_port == Some(port))?;
-    let networks = container.network_settings.as_ref()?.networks.as_ref()?;
     let address = |text: &String| text.parse::<IpAddr>().ok();
+    let ports = container.ports.as_deref()?;
+    // The same port of another address is somebody else's on the loopback.
+    let is_on_loopback = |has: &PortSummary| {
+        let ip = has.ip.as_ref().and_then(address);
+        ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified())
+    };
+    let listens = ports.iter().find(|has| {
+        has.public_port == Some(port)
+            && has.typ == Some(PortSummaryTypeEnum::TCP)
+            && is_on_loopback(has)
+    })?;
+    let networks = container.network_settings.as_ref()?.networks.as_ref()?;
     let ip = networks
         .values()
         .find_map(|network| network.ip_address.as_ref().and_then(address))?;
@@ -405,7 +416,25 @@ fn is_denied(_socket: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn who_is_behind_a_port_of_the_loopback() {
+        let behind = |ip: &str, protocol: &str| {
+            let container = json!({
+                "Ports": [{"IP": ip, "PrivatePort": 6443, "PublicPort": 40000, "Type": protocol}],
+                "NetworkSettings": {"Networks": {"kind": {"IPAddress": "172.18.0.2"}}},
+            });
+            listens_behind(&serde_json::from_value(container).unwrap(), 40000)
+        };
+        let address = "172.18.0.2:6443".parse().ok();
+        assert_eq!(behind("127.0.0.1", "tcp"), address);
+        assert_eq!(behind("0.0.0.0", "tcp"), address);
+        assert_eq!(behind("192.168.1.7", "tcp"), None);
+        assert_eq!(behind("127.0.0.1", "udp"), None);
+    }
 
     #[test]
     fn the_engine_of_a_context() {
