@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::bed::Cluster;
 use crate::http::{Connection, Request};
+use crate::talk::until;
 
 /// The example: an image to push and to run.
 const EXAMPLE: &str = concat!(
@@ -91,6 +93,16 @@ pub fn get(port: u16, path: &str) -> Result<u16> {
     Ok(Connection::open(address)?
         .send(Request::new("GET", path))?
         .status)
+}
+
+/// Waits until the registry answers on the host's side: nodes may have to come up again before.
+///
+/// # Errors
+/// It still does not after ten minutes.
+pub fn until_answered(port: u16) -> Result<()> {
+    until(Duration::from_secs(600), &200, || {
+        Ok(get(port, "/").unwrap_or(0))
+    })
 }
 
 /// What the cluster says about its registry (KEP-1755).

@@ -43,12 +43,10 @@ pub fn traces(cluster: &Cluster) -> Result<Vec<String>> {
 /// # Errors
 /// Docker does not answer.
 pub fn volumes(cluster: &Cluster) -> Result<BTreeSet<String>> {
-    let nodes = cluster.nodes()?;
-    let nodes: Vec<_> = nodes.iter().map(String::as_str).collect();
-    let format = "--format={{range .Mounts}}{{println .Name}}{{end}}";
-    let inspect = ["container", "inspect", format];
-    let said = cluster.docker(&[&inspect[..], &nodes].concat())?;
-    Ok(said.split_whitespace().map(str::to_owned).collect())
+    let mut volumes = cluster.inspected("{{range .Mounts}}{{println .Name}}{{end}}")?;
+    // What is a directory of the host has no name.
+    volumes.retain(|name| !name.is_empty());
+    Ok(volumes.into_iter().collect())
 }
 
 /// Those of these volumes that are still there.

@@ -1,14 +1,18 @@
 //! Suites that take step after step on one cluster, because making one takes longer than everything that is done with it.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::bed::Cluster;
 use crate::command::{self, say};
+use crate::talk::until;
 
 /// Longer than looking takes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For nodes and pods to come up again.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A step: what is true after it, and what it takes to see it.
 pub type Step<World> = (&'static str, fn(&World) -> Result<()>);
@@ -30,6 +34,16 @@ pub fn walk<World>(cluster: &Cluster, world: &World, steps: &[Step<World>]) -> R
         say(&format!("{name}: {what}: {seconds:.1} s"));
     }
     Ok(())
+}
+
+/// Waits until `wharf status` finds nothing wrong: Kubernetes takes its time to notice what works again.
+///
+/// # Errors
+/// It still does after ten minutes.
+pub fn until_well(status: impl Fn() -> Result<Command>) -> Result<()> {
+    until(LONG, &Some(0), || {
+        Ok(command::finish(&mut status()?, LONG)?.status.code())
+    })
 }
 
 /// What somebody who looks into a failure wants to see first.

@@ -3,13 +3,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use tokio::time::timeout;
-use tower::BoxError;
+use tower::{BoxError, ServiceExt};
 
 use crate::docker::Docker;
 
@@ -45,14 +46,16 @@ pub(super) async fn published(server: &Uri) -> Option<SocketAddr> {
 #[derive(Debug, Clone)]
 pub(super) struct Behind<C> {
     connector: C,
-    container: Arc<Mutex<Option<SocketAddr>>>,
+    container: Option<SocketAddr>,
+    is_out_of_reach: Arc<AtomicBool>,
 }
 
 impl<C> Behind<C> {
     pub(super) fn new(connector: C, container: Option<SocketAddr>) -> Self {
         Self {
             connector,
-            container: Arc::new(Mutex::new(container)),
+            container,
+            is_out_of_reach: Arc::default(),
         }
     }
 }
@@ -68,39 +71,34 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, server: Uri) -> Self::Future {
-        let clone = self.connector.clone();
-        // The one that is ready.
-        let mut connector = std::mem::replace(&mut self.connector, clone);
-        let container = Arc::clone(&self.container);
+        let Self {
+            connector,
+            container,
+            is_out_of_reach,
+        } = self.clone();
         Box::pin(async move {
-            let known = *lock(&container);
-            if let Some(address) = known {
+            let container = container.filter(|_| !is_out_of_reach.load(Ordering::Relaxed));
+            if let Some(address) = container {
                 let there = Uri::builder()
                     .scheme("https")
                     .authority(address.to_string())
                     .path_and_query("/")
                     .build()?;
-                if let Ok(Ok(stream)) = timeout(CONNECT_PATIENCE, connector.call(there)).await {
+                let connecting = connector.clone().oneshot(there);
+                if let Ok(Ok(stream)) = timeout(CONNECT_PATIENCE, connecting).await {
                     return Ok(stream);
                 }
                 tracing::info!(%address, %server, "Docker's network cannot be reached, so the published port");
-                *lock(&container) = None;
-                std::future::poll_fn(|cx| connector.poll_ready(cx))
-                    .await
-                    .map_err(Into::into)?;
+                is_out_of_reach.store(true, Ordering::Relaxed);
             }
-            connector.call(server).await.map_err(Into::into)
+            connector.oneshot(server).await.map_err(Into::into)
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -108,7 +106,6 @@ mod tests {
     use hyper_util::client::legacy::connect::HttpConnector;
     use hyper_util::rt::TokioIo;
     use tokio::net::{TcpListener, TcpStream};
-    use tower::ServiceExt;
 
     use super::*;
 
@@ -130,7 +127,7 @@ mod tests {
         assert_eq!(peer(behind.clone(), server).await, address);
         drop(container);
         assert_eq!(peer(behind.clone(), server).await, server);
-        assert!(lock(&behind.container).is_none());
+        assert!(behind.is_out_of_reach.load(Ordering::Relaxed));
         assert_eq!(peer(behind, server).await, server);
     }
 

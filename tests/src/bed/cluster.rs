@@ -205,6 +205,31 @@ impl Cluster {
         Ok(said.lines().map(str::to_owned).collect())
     }
 
+    /// A node's addresses on its network, IPv4 first.
+    ///
+    /// # Errors
+    /// It has none, or Docker does not answer.
+    pub fn addresses(&self, node: &str) -> Result<Vec<String>> {
+        let format = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{println .GlobalIPv6Address}}{{end}}";
+        let inspected = self.docker(&["container", "inspect", "--format", format, node])?;
+        let addresses: Vec<_> = inspected.split_whitespace().map(str::to_owned).collect();
+        ensure!(!addresses.is_empty(), "{node} has no address");
+        Ok(addresses)
+    }
+
+    /// What runs for wharf in the cluster, and how often what is wished of each has changed.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn generations(&self) -> Result<String> {
+        self.kubectl(&[
+            "get",
+            "deployments,daemonsets,services,configmaps",
+            "--namespace=wharf-system",
+            "--output=jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.generation} {end}",
+        ])
+    }
+
     /// Waits until the engine runs each node in another process than one of these.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ const API: &str = "6443";
 pub(crate) fn strangers_are_refused(world: &World) -> Result<()> {
     let nodes = world.nodes()?;
     let published = &nodes[0];
-    let addresses = addresses(world, published)?;
+    let addresses = world.cluster.addresses(published)?;
     let port = world.port.to_string();
     let mut asked = Vec::new();
     for address in &addresses {
@@ -138,13 +138,4 @@ pub(crate) fn pages_of_others_are_refused(world: &World) -> Result<()> {
         "{said}"
     );
     Ok(())
-}
-
-/// A node's addresses on the network of the nodes, IPv4 first.
-fn addresses(world: &World, node: &str) -> Result<Vec<String>> {
-    let format = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{println .GlobalIPv6Address}}{{end}}";
-    let inspected = world.docker(&["container", "inspect", "--format", format, node])?;
-    let addresses: Vec<_> = inspected.split_whitespace().map(str::to_owned).collect();
-    ensure!(!addresses.is_empty(), "{node} has no address");
-    Ok(addresses)
 }

@@ -56,9 +56,7 @@ pub(crate) fn to_the_registry(world: &World) -> Result<()> {
 
 /// The API server is published on a loopback, and the forward is connected to its container.
 fn it_goes_past_dockers_proxy(world: &World, pid: u64) -> Result<()> {
-    let format = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let inspect = ["container", "inspect", format, &world.nodes()?[0]];
-    let ip: Ipv4Addr = world.docker(&inspect)?.trim().parse()?;
+    let ip: Ipv4Addr = world.cluster.addresses(&world.nodes()?[0])?[0].parse()?;
     let api = SocketAddr::from((ip, 6443));
     let peers = peers(pid)?;
     ensure!(peers.contains(&api), "it talks to {peers:?}, not to {api}");

@@ -1,18 +1,12 @@
 //! Docker Engine is restarted under a cluster, and `localhost:PORT` works again without a command. A suite of its own: every other
 //! cluster on the machine goes with its engine.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use wharf_tests::bed::{Bed, Cluster, Tool};
 use wharf_tests::command::say;
 use wharf_tests::example;
 use wharf_tests::localhost::free_port;
-use wharf_tests::talk::until;
 use wharf_tests::walk::{Step, walk};
-
-/// For nodes to come up again.
-const LONG: Duration = Duration::from_secs(600);
 
 const STEPS: [Step<World>; 3] = [
     ("docker pushes and a kubelet pulls", pushed_and_pulled),
@@ -57,11 +51,7 @@ fn restarted(world: &World) -> Result<()> {
         return Ok(());
     }
     world.cluster.are_started_anew(&before)?;
-    until(
-        LONG,
-        &200,
-        || Ok(example::get(world.port, "/").unwrap_or(0)),
-    )?;
+    example::until_answered(world.port)?;
     let now = world.cluster.inspected("{{.State.Pid}}")?;
     ensure!(now != before, "the engine let the nodes run on");
     world.works("after")

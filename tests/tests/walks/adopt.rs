@@ -7,8 +7,7 @@ use wharf_tests::bed::{Bed, Cluster, Tool};
 use wharf_tests::command;
 use wharf_tests::example::{self, Shape};
 use wharf_tests::localhost::free_port;
-use wharf_tests::talk::until;
-use wharf_tests::walk::{Step, walk};
+use wharf_tests::walk::{Step, until_well, walk};
 
 /// For what makes a cluster or moves hundreds of megabytes.
 const LONG: Duration = Duration::from_secs(600);
@@ -82,10 +81,7 @@ fn not_unasked(world: &World) -> Result<()> {
 }
 
 fn adopted_as_it_is(world: &World) -> Result<()> {
-    let port = world.port.to_string();
-    world
-        .cluster
-        .wharf_says(&["up", "--adopt", "--port", &port])?;
+    world.adopt()?;
     let now = Shape::of(&world.cluster)?;
     ensure!(
         now.node == world.before.node && now.runtime == world.before.runtime,
@@ -95,7 +91,7 @@ fn adopted_as_it_is(world: &World) -> Result<()> {
     let answer = world.get("/")?;
     ensure!(answer == 200, "{answer}");
     let hosting = example::hosting(&world.cluster)?;
-    let host = format!("host: \"localhost:{port}\"");
+    let host = format!("host: \"localhost:{}\"", world.port);
     ensure!(hosting.contains(&host), "{hosting}");
     Ok(())
 }
@@ -130,15 +126,9 @@ fn nothing_changes(world: &World) -> Result<()> {
         let format = "{{.Id}} {{.State.StartedAt}}";
         let door = world.cluster.container("wharf");
         let inspected = ["container", "inspect", "--format", format, &door];
-        let objects = world.cluster.kubectl(&[
-            "get",
-            "deployments,daemonsets,services,configmaps",
-            "--namespace=wharf-system",
-            "--output=jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.generation} {end}",
-        ])?;
         Ok((
             world.cluster.docker(&inspected)?,
-            objects,
+            world.cluster.generations()?,
             Shape::of(&world.cluster)?,
         ))
     };
@@ -154,15 +144,12 @@ fn nothing_changes(world: &World) -> Result<()> {
 fn restarted(world: &World) -> Result<()> {
     let (door, nodes) = (world.cluster.container("wharf"), world.cluster.nodes()?);
     world.cluster.docker(&["restart", "--time", "2", &door])?;
-    until(LONG, &200, || Ok(world.get("/").unwrap_or(0)))?;
+    example::until_answered(world.port)?;
     world
         .cluster
         .docker(&["restart", "--time", "2", &nodes[0]])?;
-    until(LONG, &200, || Ok(world.get("/").unwrap_or(0)))?;
-    until(LONG, &true, || {
-        let status = command::finish(&mut world.cluster.wharf(&["status"])?, LONG)?;
-        Ok(status.status.success())
-    })
+    example::until_answered(world.port)?;
+    until_well(|| world.cluster.wharf(&["status"]))
 }
 
 fn left_as_it_was(world: &World) -> Result<()> {
@@ -184,10 +171,7 @@ fn left_as_it_was(world: &World) -> Result<()> {
 }
 
 fn images_again(world: &World) -> Result<()> {
-    let port = world.port.to_string();
-    world
-        .cluster
-        .wharf_says(&["up", "--adopt", "--port", &port])?;
+    world.adopt()?;
     world.run("again")
 }
 
@@ -210,6 +194,14 @@ fn purged(world: &World) -> Result<()> {
 }
 
 impl World {
+    /// `wharf up`, on the cluster as it is.
+    fn adopt(&self) -> Result<()> {
+        let port = self.port.to_string();
+        self.cluster
+            .wharf_says(&["up", "--adopt", "--port", &port])
+            .map(drop)
+    }
+
     fn image(&self) -> String {
         example::image(self.port)
     }

@@ -65,11 +65,9 @@ impl World {
         let pod = self.registry()?;
         let ip = pod["status"]["podIP"].as_str().context("no address")?;
         let node = pod["spec"]["nodeName"].as_str().context("no node")?;
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let inspect = ["container", "inspect", "--format", format, node];
-        let via = self.cluster.docker(&inspect)?;
+        let via = &self.cluster.addresses(node)?[0];
         let route = Route(format!("{ip}/32"));
-        let add = ["route", "replace", &route.0, "via", via.trim()];
+        let add = ["route", "replace", &route.0, "via", via];
         command::output(Command::new("ip").args(add), LONG)?;
         Ok((SocketAddr::new(ip.parse::<IpAddr>()?, 5000), route))
     }

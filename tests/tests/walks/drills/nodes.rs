@@ -23,11 +23,7 @@ pub(crate) fn control_plane_restarted(world: &World) -> Result<()> {
 /// start. To cope with another is for the node's image, as kind's own does; of the bed's, the control plane would not come up.
 fn restart(world: &World, node: &str) -> Result<()> {
     let network = world.network();
-    let format = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let address = world
-        .cluster
-        .docker(&["container", "inspect", format, node])?;
-    let address = address.trim();
+    let address = &world.cluster.addresses(node)?[0];
     for arguments in [
         &["stop", "--time=1", node][..],
         &["network", "disconnect", network, node],

@@ -18,6 +18,7 @@ use wharf_tests::http::{Answer, Connection, Request};
 use wharf_tests::localhost;
 use wharf_tests::steps;
 use wharf_tests::talk::until;
+use wharf_tests::walk::until_well;
 
 /// For what makes a cluster, or what Kubernetes takes its time to notice.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
@@ -108,11 +109,8 @@ impl World {
         until(LONG, &true, || Ok(answers()))?;
         let image = self.push()?;
         self.run_everywhere(&image)?;
-        // Somebody who looks agrees, after a while: Kubernetes takes its time to notice what works again.
-        until(LONG, &Some(0), || {
-            let status = command::finish(&mut self.cluster.wharf(&["status"])?, LONG)?;
-            Ok(status.status.code())
-        })
+        // Somebody who looks agrees, after a while.
+        until_well(|| self.cluster.wharf(&["status"]))
     }
 
     /// Builds an image that is another each time, and pushes it. Returns its name.

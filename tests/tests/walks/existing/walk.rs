@@ -6,6 +6,7 @@ use wharf_tests::command;
 use wharf_tests::example;
 use wharf_tests::localhost::is_free;
 use wharf_tests::talk::until;
+use wharf_tests::walk::until_well;
 
 use super::world::{LONG, World};
 
@@ -179,10 +180,7 @@ pub(crate) fn pod_replaced(world: &World) -> Result<()> {
         .kubectl(&["delete", "pod", "--namespace=wharf-system", pod])?;
     // Who asks meanwhile is held until there is another.
     ensure!(example::get(world.port, "/")? == 200);
-    until(LONG, &true, || {
-        let status = command::finish(&mut world.wharf(&["status"])?, LONG)?;
-        Ok(status.status.success())
-    })?;
+    until_well(|| world.wharf(&["status"]))?;
     everywhere(world)
 }
 

@@ -55,12 +55,7 @@ pub(crate) fn nothing_changes(world: &World) -> Result<()> {
         let (door, node) = (world.cluster.container("wharf"), world.cluster.name());
         let format = "{{.Id}} {{.State.StartedAt}}";
         let inspected = ["container", "inspect", "--format", format, &door, node];
-        let objects = world.cluster.kubectl(&[
-            "get",
-            "deployments,daemonsets,services,configmaps",
-            "--namespace=wharf-system",
-            "--output=jsonpath={range .items[*]}{.kind}/{.metadata.name}={.metadata.generation} {end}",
-        ])?;
+        let objects = world.cluster.generations()?;
         let kubeconfig = std::fs::read(world.cluster.dir().join("kubeconfig"))?;
         Ok((world.cluster.docker(&inspected)?, objects, kubeconfig))
     };

@@ -10,8 +10,8 @@ use wharf_tests::bed::{Bed, Cluster, NodeRuntime, Provider, Tool};
 use wharf_tests::command::{self, Output};
 use wharf_tests::example::{self, Shape};
 use wharf_tests::localhost::free_port;
-use wharf_tests::talk::until;
 use wharf_tests::traces;
+use wharf_tests::walk::until_well;
 
 /// For what makes a cluster or moves hundreds of megabytes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
@@ -58,12 +58,9 @@ impl World {
         Ok(done.stdout + &done.stderr)
     }
 
-    /// Waits until `wharf status` finds nothing wrong: after a restart, Kubernetes takes its time to see what works.
+    /// Waits until it works.
     pub(crate) fn comes_to_work(&self) -> Result<()> {
-        until(LONG, &true, || {
-            let status = command::finish(&mut self.cluster.wharf(&["status"])?, LONG)?;
-            Ok(status.status.success())
-        })
+        until_well(|| self.cluster.wharf(&["status"]))
     }
 
     /// `minikube` for this profile, which must succeed.
