@@ -88,7 +88,9 @@ impl Bed {
 
     fn unprepared(tools: &[Tool]) -> Result<Self> {
         let dir = directory()?;
-        std::fs::create_dir_all(dir.join("locks"))
+        // The true path, without symbolic links: it is compared with what wharf and the engine say of their mounts.
+        let dir = std::fs::create_dir_all(dir.join("locks"))
+            .and_then(|()| dir.canonicalize())
             .with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(Self {
             path: path_with(&dir.join("bin"))?,
