@@ -105,7 +105,7 @@ pub const JOURNAL_PAGES: usize = 8000;
 /// Uses of blobs that are remembered until they are written down.
 pub const REMEMBERED_USES: usize = 100_000;
 /// Blobs that one transaction of garbage collection takes: few, because pushes wait for it.
-pub const GARBAGE_PER_TRANSACTION: usize = 16;
+pub const GARBAGE_PER_TRANSACTION: usize = 8;
 /// How much longer than that it pauses after each.
 pub const GARBAGE_PAUSE: u32 = 1;
 /// Blobs that a report names one by one.
