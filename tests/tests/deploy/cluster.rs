@@ -1,7 +1,8 @@
 //! The action, the chart and the kustomization on a real cluster, one after the other: `wharf up` makes it, and what it installs is
-//! what the others have to install.
+//! what the others have to install. Docker Engine is restarted under it on the way.
 
 use std::process::Command;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -9,19 +10,21 @@ use serde_json::{Value, json};
 use wharf_tests::bed::{Bed, Cluster, Tool};
 use wharf_tests::by_hand::{build, load, make_volume};
 use wharf_tests::command::{self, say};
+use wharf_tests::example;
 use wharf_tests::localhost::is_free;
 use wharf_tests::wharf;
 
 use crate::action::Job;
 use crate::container::settings;
 use crate::objects::{Difference, Objects};
-use crate::{DEPLOY, LONG};
+use crate::{DEPLOY, ENGINE, LONG};
 
 /// A step: what is true after it, and what it takes to see it.
 type Step = (&'static str, fn(&mut World) -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("the action brings up a cluster", the_action_brings_it_up),
+    ("the engine may be restarted under it", the_engine_restarts),
     (
         "the container file makes the image that wharf packs",
         the_same_image,
@@ -159,6 +162,26 @@ fn the_action_brings_it_up(world: &mut World) -> Result<()> {
     ensure!(said == expected, "{said}");
     world.made = Some(world.installed()?);
     Ok(())
+}
+
+/// `localhost:PORT` works again without a command. The engine stops the nodes, and starts them when it has made its network, proxies and
+/// rules anew, by the policy that kind gives them (`on-failure:1`).
+fn the_engine_restarts(world: &mut World) -> Result<()> {
+    let nobody_else = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
+    let before = world.cluster.inspected("{{.State.Pid}}")?;
+    if !world.bed.restart_engine()? {
+        say("deploy: the engine is not the tests' own, and was not restarted");
+        return Ok(());
+    }
+    drop(nobody_else);
+    world.cluster.are_started_anew(&before)?;
+    example::until_answered(world.port)?;
+    let now = world.cluster.inspected("{{.State.Pid}}")?;
+    ensure!(now != before, "the engine let the nodes run on");
+    let image = example::image(world.port);
+    example::push(&world.cluster, &image)?;
+    example::run(&world.cluster, "after", &image)?;
+    world.cluster.docker(&["image", "rm", &image]).map(drop)
 }
 
 /// Both are run in the same way, whoever runs them.

@@ -1,6 +1,7 @@
 //! The container file: on its own it is a registry, and in a cluster what the manifests make of it.
 
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use wharf_tests::by_hand::build;
 use wharf_tests::http::Connection;
 use wharf_tests::talk::{self, until};
 
-use crate::LONG;
+use crate::{ENGINE, LONG};
 
 /// What an image is run with, as docker has it.
 pub(crate) fn settings(cluster: &Cluster, image: &str) -> Result<Value> {
@@ -23,6 +24,7 @@ pub(crate) fn settings(cluster: &Cluster, image: &str) -> Result<Value> {
 
 #[test]
 fn it_serves_what_was_pushed_and_keeps_it() -> Result<()> {
+    let _running = ENGINE.read().unwrap_or_else(PoisonError::into_inner);
     let bed = Bed::ensure_with(&[Tool::Kubectl])?;
     // No cluster is made; its name is that of the container, which goes with it.
     let cluster = Cluster::reserve(&bed, "container")?;

@@ -7,6 +7,7 @@ mod cluster;
 mod container;
 mod objects;
 
+use std::sync::RwLock;
 use std::time::Duration;
 
 /// What is deployed.
@@ -15,3 +16,5 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// For what makes a cluster or moves hundreds of megabytes.
 const LONG: Duration = Duration::from_secs(600);
+/// Held by whoever has something in Docker Engine, and alone by who restarts it.
+static ENGINE: RwLock<()> = RwLock::new(());

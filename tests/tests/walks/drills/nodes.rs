@@ -37,7 +37,7 @@ fn restart(world: &World, node: &str) -> Result<()> {
 
 /// What a machine that loses its power does to nodes: their first processes are gone at the same moment, and the engine starts the containers
 /// again by the restart policy that kind gave them. In the long run: an engine that is restarted ends them all as well (suite
-/// `engine`).
+/// `deploy`).
 pub(crate) fn died_at_once(world: &World) -> Result<()> {
     if !is_long() {
         say(

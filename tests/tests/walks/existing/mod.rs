@@ -7,7 +7,7 @@ use anyhow::Result;
 use wharf_tests::walk::{Step, walk};
 use world::World;
 
-const STEPS: [Step<World>; 14] = [
+const STEPS: [Step<World>; 15] = [
     ("without an image nothing is done", walk::needs_an_image),
     (
         "the registry is brought up by the API alone",
@@ -35,6 +35,10 @@ const STEPS: [Step<World>; 14] = [
     (
         "the images may be in a directory of a node",
         walk::on_a_node,
+    ),
+    (
+        "the images may be the registry's pod's alone",
+        walk::in_the_pod_alone,
     ),
     (
         "where nothing is, nothing is taken out",

@@ -287,6 +287,20 @@ pub(crate) fn on_a_node(world: &World) -> Result<()> {
     is_as_before(world)
 }
 
+pub(crate) fn in_the_pod_alone(world: &World) -> Result<()> {
+    world.up(&["--storage=emptydir"])?;
+    let status = world.said(&["status"])?.stdout;
+    ensure!(status.contains("the registry's pod alone"), "{status}");
+    example::push(&world.cluster, &world.image())?;
+    everywhere(world)?;
+    let said = world.said(&["down"])?.stdout;
+    ensure!(said.contains("and so are its images"), "{said}");
+    ensure!(world.namespaces_now()? == world.namespaces);
+    // Nobody remembers it; what it left for those who look for a registry goes all the same.
+    world.said(&["down", "--purge"])?;
+    is_as_before(world)
+}
+
 pub(crate) fn nothing_there(world: &World) -> Result<()> {
     for flags in [&["down"][..], &["down", "--purge"]] {
         let said = world.said(flags)?.stdout;

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use wharf_tests::example;
+use wharf_tests::command::say;
+use wharf_tests::{example, is_long};
 
 use super::world::World;
 
@@ -151,8 +152,12 @@ pub(crate) fn stopped(world: &World) -> Result<()> {
     world.comes_to_work()
 }
 
-/// The door is still there, and leads nowhere.
+/// The door is still there, and leads nowhere. In the long run alone: a whole cluster is made for it.
 pub(crate) fn deleted(world: &World) -> Result<()> {
+    if !is_long() {
+        say("minikube: its cluster is deleted with WHARF_LONG=1");
+        return Ok(());
+    }
     world.minikube(&["delete"])?;
     world.wharf(&["up", "--port", &world.port.to_string()])?;
     world.run("anew")?;
