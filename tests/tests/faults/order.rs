@@ -1,8 +1,6 @@
 //! In which order a push is made safe. Not all of it shows when power is lost: of a file that was renamed, ext4 and XFS save the
 //! name with the bytes, and no standard says that they do.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result, ensure};
 use wharf_tests::bed::{Bed, Tool};
 use wharf_tests::content::Random;
@@ -11,28 +9,7 @@ use wharf_tests::strace::Tracer;
 use wharf_tests::talk::push;
 use wharf_tests::wharf::Server;
 
-/// The calls that are looked at, without their numbers, in the order in which they ended: `name(arguments)`, with paths for
-/// descriptors.
-fn calls(log: &str) -> Vec<String> {
-    let mut open = HashMap::new();
-    let mut calls = Vec::new();
-    for line in log.lines() {
-        let Some((thread, call)) = line.split_once(' ') else {
-            continue;
-        };
-        let call = call.trim_start();
-        if let Some(begun) = call.strip_suffix(" <unfinished ...>") {
-            open.insert(thread, begun);
-        } else if call.starts_with("<... ") {
-            calls.extend(open.remove(thread).map(str::to_owned));
-        } else {
-            calls.push(call.to_owned());
-        }
-    }
-    // The client may have its answer before the server's call has returned.
-    calls.extend(open.into_values().map(str::to_owned));
-    calls
-}
+use crate::strace::calls;
 
 #[test]
 fn the_answer_comes_behind_the_syncs_of_file_folder_and_catalog() -> Result<()> {
