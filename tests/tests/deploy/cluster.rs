@@ -2,8 +2,7 @@
 //! what the others have to install. Docker Engine is restarted under it on the way.
 
 use std::process::Command;
-use std::sync::PoisonError;
-use std::time::Instant;
+use std::sync::{OnceLock, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use wharf_tests::by_hand::{build, load, make_volume};
 use wharf_tests::command::{self, say};
 use wharf_tests::example;
 use wharf_tests::localhost::is_free;
+use wharf_tests::walk::{Step, walk};
 use wharf_tests::wharf;
 
 use crate::action::Job;
@@ -19,10 +19,7 @@ use crate::container::settings;
 use crate::objects::{Difference, Objects};
 use crate::{DEPLOY, ENGINE, LONG};
 
-/// A step: what is true after it, and what it takes to see it.
-type Step = (&'static str, fn(&mut World) -> Result<()>);
-
-const STEPS: [Step; 7] = [
+const STEPS: [Step<World>; 7] = [
     ("the action brings up a cluster", the_action_brings_it_up),
     ("the engine may be restarted under it", the_engine_restarts),
     (
@@ -97,7 +94,7 @@ struct World {
     cluster: Cluster,
     port: u16,
     forwarded: u16,
-    made: Option<Objects>,
+    made: OnceLock<Objects>,
 }
 
 #[test]
@@ -106,29 +103,17 @@ fn three_ways_to_the_same_registry() -> Result<()> {
     let cluster = Cluster::reserve(&bed, "deploy")?;
     let mut free = (5320..5400).filter(|port| is_free(*port));
     let mut port = || free.next().context("no port from 5320 to 5399 is free");
-    let mut world = World {
+    let world = World {
         port: port()?,
         forwarded: port()?,
-        made: None,
+        made: OnceLock::new(),
         bed,
         cluster,
     };
-    for (what, step) in STEPS {
-        let started = Instant::now();
-        if let Err(error) = step(&mut world) {
-            for seen in [&["describe", "pods"][..], &["logs", "deployment/registry"]] {
-                let seen = [seen, &["--namespace=wharf-system"]].concat();
-                say(&world.cluster.kubectl(&seen).unwrap_or_default());
-            }
-            return Err(error).with_context(|| format!("not so: {what}"));
-        }
-        let seconds = started.elapsed().as_secs_f32();
-        say(&format!("deploy: {what}: {seconds:.1} s"));
-    }
-    Ok(())
+    walk(&world.cluster, &world, &STEPS)
 }
 
-fn the_action_brings_it_up(world: &mut World) -> Result<()> {
+fn the_action_brings_it_up(world: &World) -> Result<()> {
     let dir = world.cluster.dir();
     let shell = || {
         let mut bash = world.cluster.command("bash");
@@ -160,13 +145,14 @@ fn the_action_brings_it_up(world: &mut World) -> Result<()> {
     let said = job.step("kubectl config current-context && echo $WHARF_REGISTRY")?;
     let expected = format!("{}\n{registry}\n", world.cluster.context());
     ensure!(said == expected, "{said}");
-    world.made = Some(world.installed()?);
+    let made = world.made.set(world.installed()?);
+    ensure!(made.is_ok(), "it was made twice");
     Ok(())
 }
 
 /// `localhost:PORT` works again without a command. The engine stops the nodes, and starts them when it has made its network, proxies and
 /// rules anew, by the policy that kind gives them (`on-failure:1`).
-fn the_engine_restarts(world: &mut World) -> Result<()> {
+fn the_engine_restarts(world: &World) -> Result<()> {
     let nobody_else = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
     let before = world.cluster.inspected("{{.State.Pid}}")?;
     if !world.bed.restart_engine()? {
@@ -181,11 +167,12 @@ fn the_engine_restarts(world: &mut World) -> Result<()> {
     let image = example::image(world.port);
     example::push(&world.cluster, &image)?;
     example::run(&world.cluster, "after", &image)?;
+    world.remove("after")?;
     world.cluster.docker(&["image", "rm", &image]).map(drop)
 }
 
 /// Both are run in the same way, whoever runs them.
-fn the_same_image(world: &mut World) -> Result<()> {
+fn the_same_image(world: &World) -> Result<()> {
     let image = world.built();
     build(&world.cluster, &image)?;
     let packed = world.image_of_up()?;
@@ -200,7 +187,7 @@ fn the_same_image(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn the_chart(world: &mut World) -> Result<()> {
+fn the_chart(world: &World) -> Result<()> {
     let (chart, image) = (format!("{DEPLOY}/chart"), world.image_of_up()?);
     let (repository, tag) = image.rsplit_once(':').context("no tag")?;
     let user = |field: &str| -> Result<Value> {
@@ -237,7 +224,7 @@ fn the_chart(world: &mut World) -> Result<()> {
     world.push_and_run(&registry, &registry, "of-helm")
 }
 
-fn what_is_helms(world: &mut World) -> Result<()> {
+fn what_is_helms(world: &World) -> Result<()> {
     let refused = command::finish(&mut world.cluster.wharf(&["up"])?, LONG)?;
     let is_refused = refused.status.code() == Some(6) && refused.stderr.contains("is not wharf's");
     ensure!(is_refused, "{refused:?}");
@@ -261,7 +248,7 @@ fn what_is_helms(world: &mut World) -> Result<()> {
 }
 
 /// As the README says it: an image that the nodes have, and a kustomization of one's own that says so.
-fn the_kustomization(world: &mut World) -> Result<()> {
+fn the_kustomization(world: &World) -> Result<()> {
     world.clear()?;
     let (image, nodes) = (world.built(), world.cluster.nodes()?);
     let (repository, tag) = image.rsplit_once(':').context("no tag")?;
@@ -300,7 +287,7 @@ fn the_kustomization(world: &mut World) -> Result<()> {
     world.push_and_run(&format!("localhost:{port}"), "localhost:5000", "by-kubectl")
 }
 
-fn images_outlive_the_pod(world: &mut World) -> Result<()> {
+fn images_outlive_the_pod(world: &World) -> Result<()> {
     let namespace = "--namespace=wharf-system";
     let pod = "--selector=app.kubernetes.io/component=registry";
     world.cluster.kubectl(&["delete", "pod", namespace, pod])?;
@@ -313,7 +300,7 @@ fn images_outlive_the_pod(world: &mut World) -> Result<()> {
 
 impl World {
     fn made(&self) -> Result<&Objects> {
-        self.made.as_ref().context("nothing is made yet")
+        self.made.get().context("nothing is made yet")
     }
 
     /// The image of the container file.
@@ -383,20 +370,19 @@ impl World {
         self.run(&format!("{there}/{name}:1"), name)
     }
 
-    /// Runs a pod of an image that its kubelet has to pull.
+    /// Runs a pod of wharf's own image for as long as it takes to see that it serves: its operator is heard.
     fn run(&self, image: &str, name: &str) -> Result<()> {
-        let image = format!("--image={image}");
-        let run = ["run", name, &image, "--image-pull-policy=Always"];
-        self.cluster.kubectl(&run)?;
-        let pod = format!("pod/{name}");
-        let wait = ["wait", "--for=condition=Ready", &pod, "--timeout=180s"];
-        self.cluster.kubectl(&wait)?;
-        // It serves: its operator is heard.
+        example::run(&self.cluster, name, image)?;
         self.cluster
             .kubectl(&["exec", name, "--", "/wharf", "gc", "--dry-run"])?;
+        self.remove(name)
+    }
+
+    fn remove(&self, pod: &str) -> Result<()> {
+        let now = ["--grace-period=0", "--force"];
         self.cluster
-            .kubectl(&["delete", "pod", name, "--grace-period=0", "--force"])?;
-        Ok(())
+            .kubectl(&[&["delete", "pod", pod], &now[..]].concat())
+            .map(drop)
     }
 }
 
