@@ -148,7 +148,9 @@ pub(crate) async fn image(command: ImageCommand) -> anyhow::Result<ExitCode> {
     match &report {
         Report::Kept(Some(why)) => directory.say(&report, explain(why).trim_end())?,
         Report::Kept(None) => {
-            return Err(Code::NotFound.error(format!("the registry has no blob {digest}")));
+            return Err(Code::NotFound.error(format!(
+                "the registry has no blob {digest} (manifests are none: they stay until they are deleted)"
+            )));
         }
         other => return Err(unexpected(other)),
     }

@@ -11,8 +11,8 @@ use crate::bed::Cluster;
 use crate::http::{Connection, Request};
 use crate::talk::until;
 
-/// The example: an image to push and to run.
-const EXAMPLE: &str = concat!(
+/// The example: an image to push and to run, and its manifests.
+pub const DIRECTORY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../deploy/examples/python-server"
 );
@@ -29,7 +29,7 @@ pub fn image(port: u16) -> String {
 /// Docker cannot.
 pub fn build(cluster: &Cluster, image: &str) -> Result<()> {
     cluster
-        .docker(&["build", "--tag", image, EXAMPLE])
+        .docker(&["build", "--tag", image, DIRECTORY])
         .map(drop)
 }
 

@@ -44,8 +44,10 @@ pub(super) async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
                     [0, port.port].contains(&wanted.here) && wanted.there.to_string() == port.to
                 });
         if !is_wanted {
+            let ports = record.ports.iter().map(|port| port.port.to_string());
             return Err(Code::Conflict.error(format!(
-                "{target} is forwarded already, from another port: `wharf forward stop` ends that"
+                "{target} is forwarded already, from port {} of this machine: `wharf forward stop` ends that",
+                ports.collect::<Vec<_>>().join(", ")
             )));
         }
         say(&args, &record, "It runs already.");

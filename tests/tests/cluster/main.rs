@@ -9,6 +9,7 @@ mod end;
 mod forward;
 mod push;
 mod restart;
+mod tools;
 mod walk;
 mod world;
 
@@ -18,7 +19,7 @@ use wharf_tests::walk::{Step, walk};
 
 use world::World;
 
-const STEPS: [Step<World>; 22] = [
+const STEPS: [Step<World>; 23] = [
     ("the images to push are built", world::build_images),
     (
         "Ctrl-C while the cluster is made says how to go on",
@@ -54,6 +55,10 @@ const STEPS: [Step<World>; 22] = [
         doors::pages_of_others_are_refused,
     ),
     ("the walk of the example's README works", walk::as_written),
+    (
+        "tools that ask the cluster need no settings",
+        tools::need_no_settings,
+    ),
     ("a forward leads to the registry", forward::to_the_registry),
     (
         "the registry's operator is heard in its pod",

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use wharf_tests::bed::{Bed, Cluster};
 use wharf_tests::command;
+use wharf_tests::example;
 use wharf_tests::http;
 use wharf_tests::is_long;
 use wharf_tests::localhost;
@@ -22,11 +23,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// For what makes a cluster or moves hundreds of megabytes.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// The example, which is also the image with a program that can open connections.
-const EXAMPLE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../deploy/examples/python-server"
-);
 /// Of the big image, in bytes that cannot be compressed: a push of it lasts. With `WHARF_LONG=1`, two gigabytes.
 pub(crate) fn big() -> u64 {
     match is_long() {
@@ -157,7 +153,8 @@ impl Drop for World {
 
 /// Builds the example, and an image whose push lasts.
 pub(crate) fn build_images(world: &World) -> Result<()> {
-    world.docker(&["build", "--tag", &world.image("python-server"), EXAMPLE])?;
+    // It is also the image with a program that can open connections.
+    example::build(&world.cluster, &world.image("python-server"))?;
     let file = world.big_file();
     let folder = file.parent().context("the root directory is no file")?;
     std::fs::create_dir_all(folder)?;

@@ -27,7 +27,8 @@ fn one_in_the_background_stays_until_it_is_stopped() -> Result<()> {
         ensure!(again["pid"] == started["pid"], "{again}");
     }
     let other = format!("{}:80", port.wrapping_sub(1));
-    fails(&world, &["start", "app", &other], 6, "from another port")?;
+    let taken = format!("from port {port} ");
+    fails(&world, &["start", "app", &other], 6, &taken)?;
     fails(&world, &["run", "app", ":80"], 6, "is forwarded already")?;
 
     let status = world.says(&["status"])?;
