@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{self, say};
 
+mod bridges;
 mod cluster;
 mod engine;
 mod images;
@@ -112,7 +113,7 @@ impl Bed {
         engine::ensure(&bed)?;
         cluster::remove_abandoned(&bed)?;
         engine::heal_network(&bed)?;
-        engine::remove_orphaned_bridges(&bed)?;
+        bridges::remove_orphans(&bed)?;
         tools::ensure(&bed, tools)?;
         bed.node_image = images::ensure(&bed)?;
         if tools.contains(&Tool::Minikube) {

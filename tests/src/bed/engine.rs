@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::{Bed, root_debian, tools};
-use crate::command::{self, say};
+use crate::command;
 use crate::talk::until;
 
 /// Longer than a busy machine takes to answer, shorter than anybody waits for one that never will.
@@ -111,43 +111,4 @@ pub(super) fn heal_network(bed: &Bed) -> Result<()> {
         bed.docker(&["network", "rm", "kind"], ANSWER)?;
     }
     Ok(())
-}
-
-/// Removes bridges that an engine of ours left when its data went away without it. kind's network has the same IPv6 addresses every
-/// time, so the host would look for the new cluster behind the old bridge.
-pub(super) fn remove_orphaned_bridges(bed: &Bed) -> Result<()> {
-    let bridges = orphaned_bridges(bed).unwrap_or_default();
-    if bridges.is_empty() || !is_ours(bed) {
-        return Ok(());
-    }
-    for bridge in bridges {
-        say(&format!(
-            "bed: removing {bridge}, a bridge that no network of the engine has"
-        ));
-        command::output(Command::new("ip").args(["link", "delete", &bridge]), ANSWER)?;
-    }
-    Ok(())
-}
-
-/// The bridges with names as Docker gives them (`br-` and the network's id) that no network has and nothing is attached to.
-fn orphaned_bridges(bed: &Bed) -> Result<Vec<String>> {
-    let arguments = ["network", "ls", "--quiet", "--no-trunc"];
-    let networks = command::output(bed.command("docker").args(arguments), ANSWER)?;
-    let mut bridges = Vec::new();
-    for interface in std::fs::read_dir("/sys/class/net")? {
-        let interface = interface?;
-        let name = interface.file_name().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix("br-") else {
-            continue;
-        };
-        let is_dockers = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_known = networks.lines().any(|network| network.starts_with(id));
-        let Ok(mut attached) = std::fs::read_dir(interface.path().join("brif")) else {
-            continue;
-        };
-        if is_dockers && !is_known && attached.next().is_none() {
-            bridges.push(name);
-        }
-    }
-    Ok(bridges)
 }
