@@ -15,8 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// cluster behind the old bridge; and by the old rules, what comes from those addresses and leaves by any other bridge seems to come from
 /// the host, which may do more than its neighbours.
 ///
+/// The engine may remove a network meanwhile, and what belongs to it: then there is nothing left to remove here, and that is no error.
+///
 /// # Errors
-/// Something of it cannot be removed.
+/// The engine does not say what networks it has, or a program does not end.
 pub(super) fn remove_orphans(bed: &Bed) -> Result<()> {
     if !engine::is_ours(bed) {
         return Ok(());
@@ -29,7 +31,7 @@ pub(super) fn remove_orphans(bed: &Bed) -> Result<()> {
         say(&format!(
             "bed: removing {bridge}, a bridge that no network of the engine has"
         ));
-        command::output(
+        command::finish(
             Command::new("ip").args(["link", "delete", bridge]),
             PATIENCE,
         )?;
@@ -40,7 +42,7 @@ pub(super) fn remove_orphans(bed: &Bed) -> Result<()> {
             say(&format!("bed: removing a rule for {bridge}, which is gone"));
             let [program, table] = tables;
             let delete = ["--wait", "--table", table, "--delete"];
-            command::output(Command::new(program).args(delete).args(&words), PATIENCE)?;
+            command::finish(Command::new(program).args(delete).args(&words), PATIENCE)?;
         }
     }
     Ok(())

@@ -49,15 +49,7 @@ pub(crate) fn everybody_reaches_it(world: &World) -> Result<()> {
 }
 
 pub(crate) fn it_is_told(world: &World) -> Result<()> {
-    let map = world.get(&[
-        "configmap",
-        "local-registry-hosting",
-        "--namespace",
-        "kube-public",
-    ])?;
-    let hosting = map["data"]["localRegistryHosting.v1"]
-        .as_str()
-        .context("no KEP-1755")?;
+    let hosting = example::hosting(&world.cluster)?;
     let registry = world.image("");
     let registry = registry.trim_end_matches('/');
     for field in ["host", "hostFromContainerRuntime"] {

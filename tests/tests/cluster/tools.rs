@@ -23,21 +23,20 @@ pub(crate) fn need_no_settings(world: &World) -> Result<()> {
     world.docker(&["image", "rm", &pushed])?;
 
     let own = "localhost:5000/python-server:1.0";
-    let mut files = Vec::new();
+    let project = world.cluster.dir().join("project");
+    std::fs::create_dir_all(&project)?;
     for file in ["deployment.yaml", "service.yaml"] {
         let text = std::fs::read_to_string(format!("{}/{file}", example::DIRECTORY))?;
-        let to = world.cluster.dir().join(file);
-        std::fs::write(&to, text.replace(own, &pulled))?;
-        files.push(format!("--filename={}", to.display()));
+        std::fs::write(project.join(file), text.replace(own, &pulled))?;
     }
-    let files: Vec<_> = files.iter().map(String::as_str).collect();
-    world.kubectl(&[&["apply"], &files[..]].concat())?;
+    let project = project.display().to_string();
+    world.kubectl(&["apply", "--filename", &project])?;
     let deployment = "deployment/python-server";
     world.kubectl(&["rollout", "status", deployment, "--timeout=180s"])?;
     let image = "--output=jsonpath={.spec.template.spec.containers[0].image}";
     let runs = world.kubectl(&["get", deployment, image])?;
     ensure!(runs == pulled, "{runs} runs");
     world
-        .kubectl(&[&["delete", "--now"], &files[..]].concat())
+        .kubectl(&["delete", "--now", "--filename", &project])
         .map(drop)
 }

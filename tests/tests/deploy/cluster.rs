@@ -1,8 +1,9 @@
 //! The action, the chart and the kustomization on a real cluster, one after the other: `wharf up` makes it, and what it installs is
 //! what the others have to install. Docker Engine is restarted under it on the way.
 
+use std::cell::OnceCell;
 use std::process::Command;
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ struct World {
     cluster: Cluster,
     port: u16,
     forwarded: u16,
-    made: OnceLock<Objects>,
+    made: OnceCell<Objects>,
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn three_ways_to_the_same_registry() -> Result<()> {
     let world = World {
         port: port()?,
         forwarded: port()?,
-        made: OnceLock::new(),
+        made: OnceCell::new(),
         bed,
         cluster,
     };
